@@ -1,0 +1,83 @@
+//! One located error type for parse, check and run: what was expected, what was seen, where, and
+//! what to do next. Rendered with carets into the scenario and into manifests.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A text that diagnostics can point into: a scenario or a manifest.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The path as the user wrote it (or as found beneath `manifests/`), for display.
+    pub name: String,
+    pub text: String,
+}
+
+/// A place in a source: byte offsets into [`Source::text`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub source: Arc<Source>,
+    pub span: Range<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One caret line: a place and what to say beneath it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    pub place: Place,
+    pub text: String,
+}
+
+/// A located error. `code` is stable (`E0410`): parse and check E01xx–E03xx, run E04xx–E05xx.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub code: &'static str,
+    pub severity: Severity,
+    pub title: String,
+    /// The first label is the primary one.
+    pub labels: Vec<Label>,
+    /// Lines of evidence printed as they are (a path line, an expected/actual diff).
+    pub evidence: Vec<String>,
+    /// What to do next: commands or a sentence.
+    pub help: Vec<String>,
+}
+
+impl Place {
+    /// 1-based line of the place's start.
+    pub fn line(&self) -> usize {
+        let end = self.span.start.min(self.source.text.len());
+        self.source.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count() + 1
+    }
+}
+
+impl Diagnostic {
+    pub fn error(code: &'static str, title: impl Into<String>) -> Self {
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            title: title.into(),
+            labels: vec![],
+            evidence: vec![],
+            help: vec![],
+        }
+    }
+
+    pub fn at(mut self, place: Place, text: impl Into<String>) -> Self {
+        self.labels.push(Label { place, text: text.into() });
+        self
+    }
+
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+
+    pub fn evidence(mut self, line: impl Into<String>) -> Self {
+        self.evidence.push(line.into());
+        self
+    }
+}

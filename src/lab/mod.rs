@@ -2,3 +2,4 @@
 //! The only room with `unsafe`. Linux only. Knows no scenarios.
 
 pub mod authority;
+pub mod node;

@@ -1,0 +1,124 @@
+//! Holds what docs/architecture.md promises: which room may ask which, who may do I/O, who may print,
+//! where `unsafe` may stand.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms that a room may name by `crate::…`.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("diag", &[]),
+    ("syntax", &["diag"]),
+    ("plan", &["diag", "syntax"]),
+    ("check", &["diag", "syntax", "plan", "mesh"]),
+    ("envoy", &[]),
+    ("expect", &["diag", "plan", "envoy"]),
+    ("mesh", &[]),
+    ("cluster", &["diag", "envoy", "mesh"]),
+    ("run", &["diag", "plan", "check", "expect", "envoy", "cluster", "mesh"]),
+    ("report", &["diag", "run"]),
+    ("xds", &[]),
+    ("api", &[]),
+    ("lab", &["api", "mesh", "xds", "envoy"]),
+];
+
+/// Rooms that are pure.
+const NO_IO: &[&str] = &["syntax", "plan", "expect", "envoy", "mesh", "diag"];
+
+#[test]
+fn rooms_use_only_the_rooms_they_may() {
+    let allowed: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut wrong = vec![];
+    for file in rust_files() {
+        let room = room_of(&file);
+        let Some(may) = allowed.get(room.as_str()) else { continue };
+        for (number, line) in code_lines(&file) {
+            for used in line.split("crate::").skip(1) {
+                let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                if used != room && !may.contains(&used.as_str()) && allowed.contains_key(used.as_str()) {
+                    wrong.push(format!("{}:{number}: {room} may not use {used}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn pure_rooms_do_no_io() {
+    forbid(
+        &["std::fs", "tokio::fs", "std::net::Tcp", "std::process", "tokio::net", "tokio::process", "std::env"],
+        |room| NO_IO.contains(&room),
+    );
+}
+
+#[test]
+fn only_the_lab_holds_unsafe() {
+    forbid(&["unsafe {", "unsafe fn", "unsafe impl"], |room| room != "lab");
+}
+
+#[test]
+fn only_report_and_cli_print() {
+    forbid(&["println!(", "eprintln!(", "print!(", "eprint!(", "io::stdout()"], |room| {
+        !matches!(room, "report" | "cli" | "main.rs" | "lab")
+    });
+}
+
+#[test]
+fn the_api_knows_neither_istio_nor_scenarios() {
+    forbid(&["istio", "Istio", "VirtualService", "scenario"], |room| room == "api");
+}
+
+#[test]
+fn nothing_sleeps() {
+    forbid(&["thread::sleep(", "time::sleep("], |_| true);
+}
+
+fn forbid(words: &[&str], applies: impl Fn(&str) -> bool) {
+    let mut wrong = vec![];
+    for file in rust_files() {
+        let room = room_of(&file);
+        if !applies(&room) {
+            continue;
+        }
+        for (number, line) in code_lines(&file) {
+            wrong.extend(
+                words
+                    .iter()
+                    .filter(|word| line.contains(**word))
+                    .map(|word| format!("{}:{number}: {word}", file.display())),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Lines of code before a file's own tests, without comments.
+fn code_lines(file: &Path) -> Vec<(usize, String)> {
+    let text = fs::read_to_string(file).unwrap();
+    let mut lines = vec![];
+    for (index, line) in text.lines().enumerate() {
+        if line.trim() == "#[cfg(test)]" {
+            break;
+        }
+        let code = line.split("//").next().unwrap_or_default();
+        lines.push((index + 1, code.to_string()));
+    }
+    lines
+}
+
+fn room_of(file: &Path) -> String {
+    let inside = file.strip_prefix(source_root()).unwrap();
+    inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned()
+}
+
+fn source_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn rust_files() -> Vec<PathBuf> {
+    let pattern = source_root().join("**/*.rs");
+    let files: Vec<PathBuf> = glob::glob(pattern.to_str().unwrap()).unwrap().map(Result::unwrap).collect();
+    assert!(files.len() > 10, "found too few files beneath {}", source_root().display());
+    files
+}

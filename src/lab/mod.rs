@@ -2,4 +2,14 @@
 //! The only room with `unsafe`. Linux only. Knows no scenarios.
 
 pub mod authority;
+pub mod fabric;
+pub mod links;
+pub mod namespace;
+pub mod netfilter;
+pub mod netlink;
 pub mod node;
+pub mod obstacle;
+pub mod pod_files;
+pub mod process;
+pub mod sandbox;
+pub mod supervisor;

@@ -1,0 +1,104 @@
+//! The lab's substrate, with real namespaces, real processes and real curl: as root and as an ordinary user alike.
+//! Without a harness, since a lab must start in a process without threads: each test runs this program anew.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+mod ends;
+mod network;
+mod processes;
+
+use egress_scn::lab::supervisor;
+use std::future::Future;
+use std::os::unix::process::CommandExt;
+use std::pin::Pin;
+use std::process::{Command, ExitCode, Stdio};
+
+type Inside = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+
+/// Tests that run within a lab.
+const INSIDE: &[(&str, Inside)] = &[
+    ("a_pod_has_its_own_name_files_and_loopback", || Box::pin(network::a_pod_has_its_own_name_files_and_loopback())),
+    ("pods_reach_each_other_and_nothing_else", || Box::pin(network::pods_reach_each_other_and_nothing_else())),
+    ("services_lead_to_pods_in_turn", || Box::pin(network::services_lead_to_pods_in_turn())),
+    ("capture_takes_outbound_tcp", || Box::pin(network::capture_takes_outbound_tcp())),
+    ("a_hundred_pods", || Box::pin(network::a_hundred_pods())),
+    ("exit_codes_and_pipes", || Box::pin(processes::exit_codes_and_pipes())),
+    ("a_dropped_sandbox_leaves_no_process", || Box::pin(processes::a_dropped_sandbox_leaves_no_process())),
+];
+
+/// Tests of the whole process tree, from outside.
+type Outside = fn(Option<u32>);
+
+const OUTSIDE: &[(&str, Outside)] = &[
+    ("the_lab_ends_with_each_of_its_processes", ends::the_lab_ends_with_each_of_its_processes),
+    ("the_exit_code_is_the_servers", ends::the_exit_code_is_the_servers),
+];
+
+/// An ordinary user without rights or files: `nobody`.
+const NOBODY: u32 = 65534;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("--inside") => inside(&arguments[1]),
+        Some("--tool") => ends::tool(),
+        Some("--idle") => ends::idle(),
+        Some("--connect") => network::connect(&arguments[1], arguments.get(2).map(String::as_str)),
+        Some("--code") => ends::leave_with_code(),
+        // What `cargo test -- NAME` and IDEs ask.
+        Some("--list") => ExitCode::SUCCESS,
+        filter => run_all(filter.filter(|filter| !filter.starts_with('-')).unwrap_or_default()),
+    }
+}
+
+fn run_all(filter: &str) -> ExitCode {
+    let users = if nix::unistd::geteuid().is_root() { vec![None, Some(NOBODY)] } else { vec![None] };
+    let mut failed = 0;
+    for user in users {
+        let who = user.map_or("as started", |_| "as nobody");
+        for (name, _) in INSIDE.iter().filter(|(name, _)| name.contains(filter)) {
+            let mut lab = this_program(&["--inside", name], user);
+            let mut child = lab.stdin(Stdio::piped()).spawn().unwrap();
+            // Waiting would close the lifeline first.
+            let lifeline = child.stdin.take();
+            let status = child.wait().unwrap();
+            drop(lifeline);
+            println!("test {name} ({who}) ... {}", if status.success() { "ok" } else { "FAILED" });
+            failed += usize::from(!status.success());
+        }
+        for (name, test) in OUTSIDE.iter().filter(|(name, _)| name.contains(filter)) {
+            let passed = std::panic::catch_unwind(|| test(user)).is_ok();
+            println!("test {name} ({who}) ... {}", if passed { "ok" } else { "FAILED" });
+            failed += usize::from(!passed);
+        }
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn inside(name: &str) -> ExitCode {
+    let (_, test) = INSIDE.iter().find(|(known, _)| *known == name).unwrap();
+    in_lab(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(test());
+        0
+    })
+}
+
+pub fn in_lab(serve: impl FnOnce() -> i32) -> ExitCode {
+    match supervisor::enter(serve) {
+        Ok(code) => ExitCode::from(code as u8),
+        Err(obstacle) => {
+            eprintln!("{obstacle}");
+            ExitCode::from(70)
+        }
+    }
+}
+
+/// This test program, in another of its parts, as another user if need be.
+pub fn this_program(arguments: &[&str], user: Option<u32>) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(arguments).current_dir("/");
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    command
+}

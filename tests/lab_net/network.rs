@@ -1,0 +1,192 @@
+//! Pods' networks: who reaches whom, by which way.
+
+use egress_scn::lab::fabric::{DNS_ADDRESS, Fabric, ServicePort};
+use egress_scn::lab::netfilter::Protocol;
+use egress_scn::lab::pod_files::PodFile;
+use egress_scn::lab::process::ProcessSpec;
+use egress_scn::lab::sandbox::{Capture, Sandbox, SandboxSpec};
+use nix::sys::socket::{getsockopt, sockopt};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
+
+pub fn pod(number: u8) -> SandboxSpec {
+    let name = format!("pod-{number}");
+    let ip = Ipv4Addr::new(10, 244, 0, number);
+    let files = PodFile::names("default", &name, ip, DNS_ADDRESS);
+    SandboxSpec { name: format!("default/{name}"), hostname: name, ip, capture: Capture::None, files }
+}
+
+/// Runs a shell command in the pod: exit code, standard output, standard error.
+pub async fn shell(pod: &Sandbox, script: &str) -> (i32, String, String) {
+    let argv = ["sh", "-c", script].map(String::from).to_vec();
+    let env = vec![("PATH".to_string(), std::env::var("PATH").unwrap())];
+    let mut process = pod.spawn(ProcessSpec { argv, env, ..ProcessSpec::default() }).await.unwrap();
+    let (mut stdout, mut stderr) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
+    let (mut out, mut err) = (String::new(), String::new());
+    let read = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
+    read.0.and(read.1).unwrap();
+    (process.wait().await.unwrap(), out, err)
+}
+
+pub async fn a_pod_has_its_own_name_files_and_loopback() {
+    let fabric = Fabric::new().await.unwrap();
+    let mut spec = pod(5);
+    let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+    spec.files.push(PodFile::text(token, "a token"));
+    spec.files.push(PodFile::host("/etc/config-of-the-lab/folder", "/bin"));
+    spec.files.extend(PodFile::trusted("not a certificate"));
+    let one = fabric.sandbox(spec).await.unwrap();
+    let two = fabric.sandbox(pod(6)).await.unwrap();
+
+    assert_eq!(shell(&one, "hostname").await, (0, "pod-5\n".into(), "".into()));
+    let resolv =
+        "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n";
+    assert_eq!(shell(&one, "cat /etc/resolv.conf").await.1, resolv);
+    assert!(shell(&one, "cat /etc/hosts").await.1.ends_with("10.244.0.5\tpod-5\n"));
+    assert_eq!(shell(&one, "cat /etc/nsswitch.conf").await.1, "passwd: files\ngroup: files\nhosts: files dns\n");
+    assert_eq!(shell(&one, &format!("cat {token}")).await.1, "a token");
+    assert_eq!(shell(&one, "test -x /etc/config-of-the-lab/folder/sh && test -e /etc/passwd").await.0, 0);
+    assert_eq!(shell(&one, "cat /etc/ssl/certs/ca-certificates.crt").await.1, "not a certificate");
+    assert_eq!(shell(&two, &format!("test -e {token} || test -e /etc/config-of-the-lab")).await.0, 1);
+    assert_ne!(shell(&two, "cat /etc/ssl/certs/ca-certificates.crt").await.1, "not a certificate");
+    assert!(!std::path::Path::new("/etc/config-of-the-lab").exists());
+    // Only IPv4, and port 80 without rights.
+    assert_eq!(shell(&one, "cat /proc/net/if_inet6").await.1, "");
+
+    let listener = one.listen_tcp(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80)).await.unwrap();
+    let (connected, accepted) = tokio::join!(one.connect(80), listener.accept());
+    assert_eq!(connected.unwrap().local_addr().unwrap(), accepted.unwrap().1);
+    assert_eq!(two.connect(80).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+}
+
+pub async fn pods_reach_each_other_and_nothing_else() {
+    let fabric = Fabric::new().await.unwrap();
+    let (one, two) = (fabric.sandbox(pod(5)).await.unwrap(), fabric.sandbox(pod(6)).await.unwrap());
+    let listener = two.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8080)).await.unwrap();
+    let start = Instant::now();
+    let (said, accepted) = tokio::join!(try_connect(&one, "10.244.0.6", 8080), listener.accept());
+    assert_eq!(said, "connected");
+    assert_eq!(accepted.unwrap().1.ip(), one.ip());
+    // A lost first packet would cost a second.
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+
+    assert_eq!(try_connect(&one, "10.244.0.6", 8081).await, "refused");
+    // Addresses no pod and no Service has, at once.
+    assert_eq!(try_connect(&one, "10.244.9.9", 80).await, "no route");
+    assert_eq!(try_connect(&one, "10.96.7.7", 80).await, "no route");
+    // The internet is the fabric itself; nobody listens yet.
+    assert_eq!(try_connect(&one, "203.0.113.10", 443).await, "refused");
+    let site = fabric.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 443)).await.unwrap();
+    let (said, accepted) = tokio::join!(try_connect(&one, "203.0.113.10", 443), site.accept());
+    let (connection, from) = accepted.unwrap();
+    assert_eq!((said.as_str(), from.ip()), ("connected", one.ip().into()));
+    assert_eq!(connection.local_addr().unwrap(), "203.0.113.10:443".parse().unwrap());
+    // The host's own loopback services are not the pod's.
+    let of_host = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = of_host.local_addr().unwrap().port();
+    assert_eq!(one.connect(port).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    // A new pod may have an old one's address.
+    drop(two);
+    let two = fabric.sandbox(pod(6)).await.unwrap();
+    let listener = two.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8080)).await.unwrap();
+    let (said, accepted) = tokio::join!(try_connect(&one, "10.244.0.6", 8080), listener.accept());
+    assert_eq!((said.as_str(), accepted.is_ok()), ("connected", true));
+}
+
+pub async fn services_lead_to_pods_in_turn() {
+    let fabric = Fabric::new().await.unwrap();
+    let client = fabric.sandbox(pod(5)).await.unwrap();
+    let address = Ipv4Addr::new(10, 96, 0, 77);
+    let (mut listeners, mut pods) = (Vec::new(), Vec::new());
+    for number in [6, 7] {
+        let server = fabric.sandbox(pod(number)).await.unwrap();
+        listeners.push(server.listen_tcp(SocketAddrV4::new(server.ip(), 8080)).await.unwrap());
+        pods.push(server);
+    }
+    let service = |endpoints| ServicePort { protocol: Protocol::Tcp, address, port: 80, endpoints };
+    let endpoints: Vec<_> = pods.iter().map(|pod| SocketAddrV4::new(pod.ip(), 8080)).collect();
+    fabric.route_services(&[service(endpoints)]).await.unwrap();
+    for _ in 0..4 {
+        assert_eq!(try_connect(&client, "10.96.0.77", 80).await, "connected");
+    }
+    for listener in &listeners {
+        for _ in 0..2 {
+            // The sender's own address, as kube-proxy keeps it.
+            assert_eq!(listener.accept().await.unwrap().1.ip(), client.ip());
+        }
+    }
+    fabric.route_services(&[service(vec![])]).await.unwrap();
+    assert_eq!(try_connect(&client, "10.96.0.77", 80).await, "refused");
+    assert_eq!(try_connect(&client, "10.96.0.77", 81).await, "no route");
+    fabric.route_services(&[]).await.unwrap();
+    assert_eq!(try_connect(&client, "10.96.0.77", 80).await, "no route");
+}
+
+pub async fn capture_takes_outbound_tcp() {
+    let fabric = Fabric::new().await.unwrap();
+    let pod = fabric.sandbox(SandboxSpec { capture: Capture::Outbound, ..pod(5) }).await.unwrap();
+    let sidecar = pod.listen_tcp(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 15001)).await.unwrap();
+    let (said, accepted) = tokio::join!(try_connect(&pod, "203.0.113.10", 443), sidecar.accept());
+    assert_eq!(said, "connected");
+    let original = getsockopt(&accepted.unwrap().0, sockopt::OriginalDst).unwrap();
+    assert_eq!(u32::from_be(original.sin_addr.s_addr), u32::from(Ipv4Addr::new(203, 0, 113, 10)));
+    assert_eq!(u16::from_be(original.sin_port), 443);
+    // What stays in the pod stays as it is, to its loopback and to its own address.
+    let own = pod.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 9000)).await.unwrap();
+    for address in ["127.0.0.1", "10.244.0.5"] {
+        let (said, accepted) = tokio::join!(try_connect(&pod, address, 9000), own.accept());
+        assert_eq!((said.as_str(), accepted.is_ok()), ("connected", true));
+    }
+    // The sidecar's own connections, by their mark, reach the outside.
+    let site = fabric.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 443)).await.unwrap();
+    let (said, accepted) = tokio::join!(connect_in(&pod, "203.0.113.10:443 1337"), site.accept());
+    assert_eq!((said.as_str(), accepted.is_ok()), ("connected", true));
+}
+
+pub async fn a_hundred_pods() {
+    let fabric = Fabric::new().await.unwrap();
+    let start = Instant::now();
+    let pods = futures::future::join_all((10..110).map(|number| fabric.sandbox(pod(number)))).await;
+    let made = start.elapsed();
+    let pods: Vec<Sandbox> = pods.into_iter().map(Result::unwrap).collect();
+    let last = &pods[99];
+    let listener = last.listen_tcp(SocketAddrV4::new(last.ip(), 80)).await.unwrap();
+    let (said, accepted) = tokio::join!(try_connect(&pods[0], "10.244.0.109", 80), listener.accept());
+    assert_eq!((said.as_str(), accepted.is_ok()), ("connected", true));
+    println!("a hundred pods in {made:?}");
+    let start = Instant::now();
+    fabric.sandbox(pod(120)).await.unwrap();
+    println!("one more in {:?}", start.elapsed());
+}
+
+/// What a process in the pod meets that connects there.
+async fn try_connect(pod: &Sandbox, address: &str, port: u16) -> String {
+    connect_in(pod, &format!("{address}:{port}")).await
+}
+
+async fn connect_in(pod: &Sandbox, arguments: &str) -> String {
+    let this = std::env::current_exe().unwrap();
+    let (code, out, err) = shell(pod, &format!("{} --connect {arguments}", this.display())).await;
+    assert_eq!((code, err.as_str()), (0, ""));
+    out.trim().to_string()
+}
+
+/// Plays an application, or with a mark a sidecar, that connects to an address.
+pub fn connect(address: &str, mark: Option<&str>) -> std::process::ExitCode {
+    let connect = async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        if let Some(mark) = mark {
+            nix::sys::socket::setsockopt(&socket, sockopt::Mark, &mark.parse().unwrap())?;
+        }
+        socket.connect(address.parse().unwrap()).await
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match runtime.block_on(connect) {
+        Ok(_) => println!("connected"),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => println!("refused"),
+        Err(error) if error.kind() == std::io::ErrorKind::HostUnreachable => println!("no route"),
+        Err(error) => println!("{error}"),
+    }
+    std::process::ExitCode::SUCCESS
+}

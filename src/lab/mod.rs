@@ -7,6 +7,7 @@ pub mod links;
 pub mod namespace;
 pub mod netfilter;
 pub mod netlink;
+pub mod bootstrap;
 pub mod node;
 pub mod obstacle;
 pub mod pod_files;

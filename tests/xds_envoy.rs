@@ -1,0 +1,237 @@
+//! The xDS server and the bootstrap, shown on a real Envoy: every type is accepted, a refusal comes back
+//! in Envoy's words, an update goes out alone, a lost connection heals.
+// Functions of a test outside `#[test]` fail by panicking, and a skip is printed.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![cfg(target_os = "linux")]
+
+use egress_scn::lab::authority::{Authority, Leaf};
+use egress_scn::lab::bootstrap;
+use egress_scn::xds::{Event, Events, NodeStatus, Resource, ResourceType, Resources, Server};
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const SLEEP: &str = "sidecar~10.244.0.10~sleep-0.mesh-test~mesh-test.svc.cluster.local";
+/// Generous: it ends a test that hangs; nothing waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The Envoy to run, or nothing where `EGRESS_SCN_SKIP_LAB=1` allows to go without.
+fn envoy() -> Option<PathBuf> {
+    let named = std::env::var_os("EGRESS_SCN_ENVOY").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = named.or_else(|| std::env::split_paths(&path).map(|p| p.join("envoy")).find(|p| p.exists()));
+    if found.is_none() {
+        assert!(
+            std::env::var_os("EGRESS_SCN_SKIP_LAB").is_some_and(|value| value == "1"),
+            "no Envoy: set EGRESS_SCN_ENVOY to one (or EGRESS_SCN_SKIP_LAB=1 to skip)"
+        );
+        eprintln!("skipped: no Envoy here");
+    }
+    found
+}
+
+/// An Envoy in namespaces of its own, with nothing but a loopback. Killed at the end.
+struct Envoy(Child);
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(envoy: &Path, folder: &Path) -> Envoy {
+    let pod = serde_yaml::from_str(
+        "{metadata: {name: sleep-0, namespace: mesh-test, labels: {app: sleep}}, spec: {serviceAccountName: sleep, containers: []}}",
+    )
+    .unwrap();
+    let mut document = bootstrap::document(&pod, Ipv4Addr::new(10, 244, 0, 10), &folder.join("xds.sock"));
+    document["admin"]["address"] = json!({"pipe": {"path": folder.join("admin.sock")}});
+    let file = folder.join("bootstrap.json");
+    std::fs::write(&file, document.to_string()).unwrap();
+    let command = bootstrap::command(envoy, &file);
+    // A new network namespace's loopback is down; there may be no `ip` to change that, but sysfs can.
+    let up = "mount -t sysfs sysfs /sys && echo 0x9 > /sys/class/net/lo/flags && exec \"$0\" \"$@\"";
+    let log = std::fs::File::create(folder.join("envoy.log")).unwrap();
+    let child = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", up])
+        .args(command)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    Envoy(child)
+}
+
+/// What istiod sent a proxy, from a dump of it, with secrets of ours.
+fn golden(file: &str) -> Resources {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/xds").join(file);
+    let dump: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let take = |list: &str, at: &str, name: &str| -> Vec<Resource> {
+        let entries = dump["configs"].as_array().unwrap().iter().filter_map(|part| part[list].as_array()).flatten();
+        entries
+            .map(|entry| entry.pointer(at).unwrap().clone())
+            .map(|body| Resource { name: body[name].as_str().unwrap().to_string(), body })
+            .collect()
+    };
+    Resources {
+        clusters: take("dynamicActiveClusters", "/cluster", "name"),
+        endpoints: take("dynamicEndpointConfigs", "/endpointConfig", "clusterName"),
+        listeners: take("dynamicListeners", "/activeState/listener", "name"),
+        routes: take("dynamicRouteConfigs", "/routeConfig", "name"),
+        secrets: secrets(),
+    }
+}
+
+fn secrets() -> Vec<Resource> {
+    let authority = Authority::new("mesh").unwrap();
+    let uris = vec!["spiffe://cluster.local/ns/mesh-test/sa/sleep".to_string()];
+    let identity = authority.issue(&Leaf { uris, ..Leaf::default() }).unwrap();
+    let url = ResourceType::Secret.type_url();
+    let secret = |name: &str, body: Value| Resource { name: name.to_string(), body };
+    vec![
+        secret(
+            "default",
+            json!({"@type": url, "name": "default", "tlsCertificate": {
+            "certificateChain": {"inlineString": identity.chain_pem}, "privateKey": {"inlineString": identity.key_pem}}}),
+        ),
+        secret(
+            "ROOTCA",
+            json!({"@type": url, "name": "ROOTCA",
+            "validationContext": {"trustedCa": {"inlineString": authority.root_pem()}}}),
+        ),
+    ]
+}
+
+async fn connected(events: &mut Events) -> String {
+    let wait = async {
+        loop {
+            match events.recv().await.expect("the server lives") {
+                Event::Connected(node) => return node.id,
+                _ => continue,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("Envoy connects")
+}
+
+async fn synced(server: &Server, version: u64) -> NodeStatus {
+    match tokio::time::timeout(PATIENCE, server.synced(version)).await {
+        Ok(nodes) => nodes.into_iter().find(|node| node.id == SLEEP).unwrap(),
+        Err(_) => panic!("{:?}: {:#?}", server.waiting_for(SLEEP), server.status()),
+    }
+}
+
+#[tokio::test]
+async fn a_real_envoy_takes_what_istiod_would_send() {
+    let Some(envoy) = envoy() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (server, mut events) = Server::start(&folder.path().join("xds.sock")).unwrap();
+    let process = start(&envoy, folder.path());
+    assert_eq!(connected(&mut events).await, SLEEP);
+    let wanted = golden("sleep.config_dump.json");
+    let version = server.set(SLEEP, wanted.clone());
+    let status = synced(&server, version).await;
+    assert_eq!(status.errors(), Vec::<String>::new());
+    let held: Vec<(ResourceType, usize)> = status.types.iter().map(|(kind, s)| (*kind, s.resources)).collect();
+    let expected = [
+        (ResourceType::Cluster, wanted.clusters.len()),
+        (ResourceType::Endpoint, wanted.endpoints.len()),
+        (ResourceType::Listener, wanted.listeners.len()),
+        (ResourceType::Route, wanted.routes.len()),
+        (ResourceType::Secret, 2),
+    ];
+    assert_eq!(held, expected);
+    assert_eq!(admin(folder.path(), "/ready").await, "LIVE\n");
+    let listeners = admin(folder.path(), "/listeners").await;
+    assert!(listeners.contains("virtualOutbound::0.0.0.0:15001"), "{listeners}");
+
+    // The same again: nothing goes out.
+    assert_eq!(server.set(SLEEP, wanted.clone()), version);
+
+    // One more cluster: CDS alone.
+    let mut more = wanted.clone();
+    let extra = json!({"@type": ResourceType::Cluster.type_url(), "name": "extra", "type": "STATIC"});
+    more.clusters.push(Resource { name: "extra".into(), body: extra });
+    let newer = server.set(SLEEP, more.clone());
+    let status = synced(&server, newer).await;
+    let versions =
+        |status: &NodeStatus| status.types.iter().map(|(k, s)| (*k, s.accepted.unwrap())).collect::<Vec<_>>();
+    assert_eq!(status.types[&ResourceType::Cluster].accepted, Some(newer));
+    assert!(versions(&status)[1..].iter().all(|(_, v)| *v == version), "{:?}", versions(&status));
+
+    // A listener that Envoy refuses: its words come back, the rest stands.
+    let mut broken = more.clone();
+    broken.listeners.push(Resource {
+        name: "broken".into(),
+        body: json!({"@type": ResourceType::Listener.type_url(), "name": "broken",
+            "address": {"socketAddress": {"address": "not-an-address", "portValue": 9}}, "filterChains": [{}]}),
+    });
+    let refused = server.set(SLEEP, broken);
+    let status = synced(&server, refused).await;
+    let rejection = status.types[&ResourceType::Listener].rejected.clone().expect("a NACK");
+    assert!(rejection.message.contains("malformed IP address: not-an-address"), "{}", rejection.message);
+    assert_eq!(rejection.version, refused);
+    assert!(!status.accepted());
+
+    // A type or field that has no protobuf form is told too, and never sent.
+    let mut unknown = more.clone();
+    unknown.clusters.push(Resource {
+        name: "odd".into(),
+        body: json!({"@type": ResourceType::Cluster.type_url(), "name": "odd", "no_such": 1}),
+    });
+    let status = synced(&server, server.set(SLEEP, unknown)).await;
+    assert!(status.errors().iter().any(|error| error.contains("no_such")), "{:?}", status.errors());
+
+    // Mended: no error is left, and what was added goes, clusters after listeners and routes.
+    let status = synced(&server, server.set(SLEEP, wanted.clone())).await;
+    assert_eq!(status.errors(), Vec::<String>::new());
+    assert_eq!(status.types[&ResourceType::Cluster].resources, wanted.clusters.len());
+
+    // Other content, every type at once, clusters replaced and listeners dropped.
+    let gateway = golden("egressgateway.config_dump.json");
+    let status = synced(&server, server.set(SLEEP, gateway.clone())).await;
+    assert_eq!(status.errors(), Vec::<String>::new());
+    let status = synced(&server, server.set(SLEEP, wanted.clone())).await;
+    assert_eq!(status.errors(), Vec::<String>::new());
+    let names = admin(folder.path(), "/clusters?format=json").await;
+    assert!(!names.contains("\"extra\""));
+
+    // The server is replaced: Envoy comes back by itself.
+    drop((server, events));
+    let (server, mut events) = Server::start(&folder.path().join("xds.sock")).unwrap();
+    let version = server.set(SLEEP, wanted.clone());
+    assert_eq!(connected(&mut events).await, SLEEP);
+    assert_eq!(synced(&server, version).await.errors(), Vec::<String>::new());
+
+    // Envoy is killed: told, and no longer waited for.
+    drop(process);
+    let gone = async {
+        loop {
+            if let Event::Disconnected { id } = events.recv().await.unwrap() {
+                return id;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, gone).await.unwrap(), SLEEP);
+}
+
+/// GET on the admin socket.
+async fn admin(folder: &Path, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::UnixStream::connect(folder.join("admin.sock")).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    // Chunked: sizes stand on lines of their own; the tests look for text within chunks.
+    if answer.contains("transfer-encoding: chunked") {
+        let lines: Vec<&str> = body.split("\r\n").collect();
+        return lines.iter().skip(1).step_by(2).copied().collect();
+    }
+    body.to_string()
+}

@@ -2,12 +2,13 @@
 //! The only room with `unsafe`. Linux only. Knows no scenarios.
 
 pub mod authority;
+pub mod bootstrap;
 pub mod fabric;
+pub mod folder;
 pub mod links;
 pub mod namespace;
 pub mod netfilter;
 pub mod netlink;
-pub mod bootstrap;
 pub mod node;
 pub mod obstacle;
 pub mod pod_files;

@@ -2,5 +2,148 @@
 //! the Kubernetes API: it watches pods and writes their status; exec, logs and port-forward come from
 //! the API server.
 
+mod container;
 pub mod image;
 pub mod log_store;
+mod pod;
+mod status;
+mod streams;
+
+use crate::lab::fabric::Fabric;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod as PodObject;
+use kube::api::{Api, DeleteParams, Preconditions};
+use kube::runtime::watcher;
+use log_store::LogStore;
+use pod::Pod;
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The first address a pod gets; those below are the router's and the lab's own.
+const FIRST_POD_IP: u32 = u32::from_be_bytes([10, 244, 0, 10]);
+
+/// What the agent works with.
+pub struct NodeConfig {
+    pub client: kube::Client,
+    pub fabric: Fabric,
+    /// The lab's folder.
+    pub folder: PathBuf,
+    pub envoy: PathBuf,
+    pub xds_socket: PathBuf,
+    /// File with the outside CA: the only roots that a pod's clients trust.
+    pub outside_roots: PathBuf,
+    /// The pilot answers on a listener made in istiod's pod, and logs here.
+    pub serve_pilot: Box<dyn Fn(std::net::TcpListener) + Send + Sync>,
+    pub pilot_log: Arc<LogStore>,
+    /// The lab's own log.
+    pub log: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl NodeConfig {
+    fn complain(&self, text: &str) {
+        (self.log)(text);
+    }
+}
+
+/// (namespace, name).
+type Key = (String, String);
+
+pub struct NodeAgent {
+    /// Set once the API is up: the API server needs the agent before the agent has its client.
+    config: std::sync::OnceLock<Arc<NodeConfig>>,
+    pods: Mutex<HashMap<Key, Arc<Pod>>>,
+    next_ip: AtomicU32,
+}
+
+impl Default for NodeAgent {
+    fn default() -> Self {
+        NodeAgent { config: Default::default(), pods: Mutex::default(), next_ip: AtomicU32::new(FIRST_POD_IP) }
+    }
+}
+
+impl NodeAgent {
+    fn pods(&self) -> MutexGuard<'_, HashMap<Key, Arc<Pod>>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches pods and runs them, for the lab's life.
+    pub async fn run(self: Arc<Self>, config: NodeConfig) {
+        let config = Arc::new(config);
+        if self.config.set(config.clone()).is_err() {
+            return;
+        }
+        let api: Api<PodObject> = Api::all(config.client.clone());
+        let mut events = watcher(api, watcher::Config::default()).boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => self.see(object, &config),
+                Ok(watcher::Event::Delete(object)) => self.gone(&object, &config),
+                Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+                Err(error) => config.complain(&format!("watching pods: {error}")),
+            }
+        }
+    }
+
+    fn see(&self, object: PodObject, config: &Arc<NodeConfig>) {
+        let metadata = &object.metadata;
+        let (Some(namespace), Some(name)) = (metadata.namespace.clone(), metadata.name.clone()) else { return };
+        let key = (namespace, name);
+        if metadata.deletion_timestamp.is_some() {
+            tokio::spawn(terminate(object.clone(), self.pods().remove(&key), config.clone()));
+            return;
+        }
+        if object.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).is_none() {
+            return;
+        }
+        let mut pods = self.pods();
+        if pods.get(&key).is_some_and(|known| Some(&known.uid) == metadata.uid.as_ref()) {
+            return;
+        }
+        let ip = Ipv4Addr::from(self.next_ip.fetch_add(1, Ordering::Relaxed));
+        let Some(pod) = Pod::new(object, ip) else { return };
+        if let Some(old) = pods.insert(key, pod.clone()) {
+            let config = config.clone();
+            tokio::spawn(async move { old.end(&config).await });
+        }
+        tokio::spawn(pod.live(config.clone()));
+    }
+
+    fn gone(&self, object: &PodObject, config: &Arc<NodeConfig>) {
+        let metadata = &object.metadata;
+        let (Some(namespace), Some(name)) = (metadata.namespace.clone(), metadata.name.clone()) else { return };
+        let mut pods = self.pods();
+        let key = (namespace, name);
+        if pods.get(&key).is_some_and(|known| Some(&known.uid) == metadata.uid.as_ref()) {
+            let pod = pods.remove(&key);
+            let config = config.clone();
+            tokio::spawn(async move {
+                if let Some(pod) = pod {
+                    pod.end(&config).await;
+                }
+            });
+        }
+    }
+
+    fn find(&self, namespace: &str, name: &str) -> Option<Arc<Pod>> {
+        self.pods().get(&(namespace.to_string(), name.to_string())).cloned()
+    }
+}
+
+/// The end of a pod that is being deleted: its processes go, then the API hears that it is gone.
+async fn terminate(object: PodObject, pod: Option<Arc<Pod>>, config: Arc<NodeConfig>) {
+    if let Some(pod) = pod {
+        pod.end(&config).await;
+    }
+    let (Some(namespace), Some(name)) = (object.metadata.namespace, object.metadata.name) else { return };
+    let api: Api<PodObject> = Api::namespaced(config.client.clone(), &namespace);
+    let only_this = Preconditions { uid: object.metadata.uid, resource_version: None };
+    let now = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(only_this), ..Default::default() };
+    match api.delete(&name, &now).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 || refusal.code == 409 => {}
+        Err(error) => config.complain(&format!("deleting pod {namespace}/{name}: {error}")),
+    }
+}

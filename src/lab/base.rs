@@ -42,7 +42,9 @@ fn kind(object: &DynamicObject) -> &str {
 }
 
 async fn apply_one(client: &kube::Client, object: &DynamicObject) -> Result<(), String> {
-    let Some(TypeMeta { api_version, kind }) = object.types.clone() else { return Err("base object without a kind".into()) };
+    let Some(TypeMeta { api_version, kind }) = object.types.clone() else {
+        return Err("base object without a kind".into());
+    };
     let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
     let (resource, scope) = resource(&GroupVersionKind::gvk(group, version, &kind));
     let api: Api<DynamicObject> = match (&object.metadata.namespace, scope) {
@@ -51,7 +53,9 @@ async fn apply_one(client: &kube::Client, object: &DynamicObject) -> Result<(), 
     };
     let name = object.metadata.name.clone().unwrap_or_default();
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch(&name, &params, &Patch::Apply(object)).await.map_err(|error| format!("applying {kind} {name}: {error}"))?;
+    api.patch(&name, &params, &Patch::Apply(object))
+        .await
+        .map_err(|error| format!("applying {kind} {name}: {error}"))?;
     Ok(())
 }
 
@@ -69,7 +73,12 @@ pub async fn wait_ready(client: &kube::Client) -> Result<(), String> {
         match event.map_err(|error| format!("watching Deployments: {error}"))? {
             watcher::Event::Apply(deployment) | watcher::Event::InitApply(deployment) => {
                 let ready = is_available(&deployment);
-                waiting.insert(deployment.metadata.name.unwrap_or_default() + "." + &deployment.metadata.namespace.unwrap_or_default(), !ready);
+                waiting.insert(
+                    deployment.metadata.name.unwrap_or_default()
+                        + "."
+                        + &deployment.metadata.namespace.unwrap_or_default(),
+                    !ready,
+                );
             }
             watcher::Event::InitDone => listed = true,
             watcher::Event::Delete(_) | watcher::Event::Init => {}

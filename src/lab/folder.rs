@@ -59,7 +59,8 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
 
 fn base() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let candidates = [runtime, Some(std::env::temp_dir()), Some(PathBuf::from("/tmp")), Some(PathBuf::from("/dev/shm"))];
+    let candidates =
+        [runtime, Some(std::env::temp_dir()), Some(PathBuf::from("/tmp")), Some(PathBuf::from("/dev/shm"))];
     let usable = |path: &PathBuf| {
         path.as_os_str().len() + prefix().len() + 8 <= MAX_PATH
             && nix::unistd::access(path, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK).is_ok()

@@ -2,9 +2,11 @@
 //! The only room with `unsafe`. Linux only. Knows no scenarios.
 
 pub mod authority;
+pub mod base;
 pub mod bootstrap;
 pub mod fabric;
 pub mod folder;
+pub mod kubeconfig;
 pub mod links;
 pub mod namespace;
 pub mod netfilter;

@@ -6,9 +6,10 @@ use super::log_store::LogStore;
 use super::pod::Pod;
 use super::status::Phase;
 use crate::lab::bootstrap;
-use crate::lab::sandbox::{Process, ProcessSpec};
+use crate::lab::process::{Process, ProcessSpec};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,13 +102,13 @@ pub async fn keep_running(container: Arc<Container>, pod: Arc<Pod>, config: Arc<
 }
 
 async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig>) -> Result<i32, String> {
-    let Some(sandbox) = pod.sandbox.get() else { return Err("the pod has no sandbox".into()) };
+    let Some(sandbox) = pod.sandbox() else { return Err("the pod has no sandbox".into()) };
     let name = container.spec.name.clone();
     let since = Timestamp::now();
     let argv = match &container.program {
         Program::Done => return Ok(0),
         Program::Pilot => {
-            let address = ([127, 0, 0, 1], PILOT_DEBUG_PORT).into();
+            let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PILOT_DEBUG_PORT);
             let listener = sandbox.listen_tcp(address).await.map_err(|error| format!("cannot listen: {error}"))?;
             (config.serve_pilot)(listener);
             pod.set_state(&name, Phase::Running { since, ready: true });
@@ -129,6 +130,8 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         .spawn(ProcessSpec { argv, env: container.env.clone(), cwd: None, stdin: false })
         .await
         .map_err(|error| error.to_string())?;
+    // The process outlives no sandbox: holding it here must not keep the pod's namespaces.
+    drop(sandbox);
     let proxy = container.program == Program::Proxy;
     pod.set_state(&name, Phase::Running { since, ready: !proxy });
     let watched = pod.clone();

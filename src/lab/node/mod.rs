@@ -33,10 +33,11 @@ pub struct NodeConfig {
     pub folder: PathBuf,
     pub envoy: PathBuf,
     pub xds_socket: PathBuf,
-    /// File with the outside CA: the only roots that a pod's clients trust.
+    /// File with the outside CA, and its text: the only roots that a pod's clients trust.
     pub outside_roots: PathBuf,
+    pub outside_root_pem: String,
     /// The pilot answers on a listener made in istiod's pod, and logs here.
-    pub serve_pilot: Box<dyn Fn(std::net::TcpListener) + Send + Sync>,
+    pub serve_pilot: Box<dyn Fn(tokio::net::TcpListener) + Send + Sync>,
     pub pilot_log: Arc<LogStore>,
     /// The lab's own log.
     pub log: Box<dyn Fn(&str) + Send + Sync>,
@@ -105,8 +106,7 @@ impl NodeAgent {
         let ip = Ipv4Addr::from(self.next_ip.fetch_add(1, Ordering::Relaxed));
         let Some(pod) = Pod::new(object, ip) else { return };
         if let Some(old) = pods.insert(key, pod.clone()) {
-            let config = config.clone();
-            tokio::spawn(async move { old.end(&config).await });
+            old.end(config);
         }
         tokio::spawn(pod.live(config.clone()));
     }
@@ -116,14 +116,9 @@ impl NodeAgent {
         let (Some(namespace), Some(name)) = (metadata.namespace.clone(), metadata.name.clone()) else { return };
         let mut pods = self.pods();
         let key = (namespace, name);
-        if pods.get(&key).is_some_and(|known| Some(&known.uid) == metadata.uid.as_ref()) {
-            let pod = pods.remove(&key);
-            let config = config.clone();
-            tokio::spawn(async move {
-                if let Some(pod) = pod {
-                    pod.end(&config).await;
-                }
-            });
+        let same = pods.get(&key).is_some_and(|known| Some(&known.uid) == metadata.uid.as_ref());
+        if same && let Some(pod) = pods.remove(&key) {
+            pod.end(config);
         }
     }
 
@@ -135,7 +130,7 @@ impl NodeAgent {
 /// The end of a pod that is being deleted: its processes go, then the API hears that it is gone.
 async fn terminate(object: PodObject, pod: Option<Arc<Pod>>, config: Arc<NodeConfig>) {
     if let Some(pod) = pod {
-        pod.end(&config).await;
+        pod.end(&config);
     }
     let (Some(namespace), Some(name)) = (object.metadata.namespace, object.metadata.name) else { return };
     let api: Api<PodObject> = Api::namespaced(config.client.clone(), &namespace);

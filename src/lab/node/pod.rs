@@ -4,6 +4,8 @@ use super::NodeConfig;
 use super::container::{self, Container};
 use super::image::{self, Program};
 use super::status::{self, ContainerStatus, Phase};
+use crate::lab::fabric::DNS_ADDRESS;
+use crate::lab::pod_files::PodFile;
 use crate::lab::sandbox::{Capture, Sandbox, SandboxSpec};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod as PodObject;
@@ -23,7 +25,7 @@ pub struct Pod {
     pub object: PodObject,
     pub ip: Ipv4Addr,
     started: Timestamp,
-    pub sandbox: tokio::sync::OnceCell<Sandbox>,
+    sandbox: Mutex<Option<Arc<Sandbox>>>,
     containers: Mutex<BTreeMap<String, Arc<Container>>>,
     states: Mutex<BTreeMap<String, ContainerStatus>>,
     /// Raised when a container's state has changed and the API should hear of it.
@@ -41,7 +43,7 @@ impl Pod {
             object,
             ip,
             started: Timestamp::now(),
-            sandbox: tokio::sync::OnceCell::new(),
+            sandbox: Mutex::default(),
             containers: Mutex::default(),
             states: Mutex::default(),
             changed: watch::Sender::new(0),
@@ -88,6 +90,11 @@ impl Pod {
         state.restarts
     }
 
+    /// The pod's namespaces; none before it starts and after it ends.
+    pub fn sandbox(&self) -> Option<Arc<Sandbox>> {
+        self.sandbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Brings the pod up and keeps its status true until it ends.
     pub async fn live(self: Arc<Self>, config: Arc<NodeConfig>) {
         if let Err(message) = self.start(&config).await {
@@ -108,9 +115,11 @@ impl Pod {
             // While containers are on their way up there is nothing to tell: one write when all stand.
             let (settled, status) = {
                 let states = self.states();
-                let wanted = self.object.spec.as_ref().map_or(0, |spec| {
-                    spec.containers.len() + spec.init_containers.as_ref().map_or(0, Vec::len)
-                });
+                let wanted = self
+                    .object
+                    .spec
+                    .as_ref()
+                    .map_or(0, |spec| spec.containers.len() + spec.init_containers.as_ref().map_or(0, Vec::len));
                 let settled = states.len() >= wanted
                     && !states.values().any(|state| matches!(state.phase, Phase::Running { ready: false, .. }));
                 (settled || written.is_some(), status::of(&self.object, Some(self.ip), &states, self.started))
@@ -148,20 +157,20 @@ impl Pod {
         let folder = self.folder(config);
         let home = folder.join("home");
         std::fs::create_dir_all(&home).map_err(|error| format!("cannot make {}: {error}", home.display()))?;
+        let mut files = PodFile::names(&self.namespace, &self.name, self.ip, DNS_ADDRESS);
+        files.extend(PodFile::trusted(&config.outside_root_pem));
         let sandbox = config
             .fabric
             .sandbox(SandboxSpec {
-                name: self.name.clone(),
+                name: format!("{}/{}", self.namespace, self.name),
                 hostname: self.name.clone(),
-                namespace: self.namespace.clone(),
                 ip: self.ip,
                 capture: if redirected { Capture::Outbound } else { Capture::None },
+                files,
             })
             .await
             .map_err(|error| format!("cannot make the pod's sandbox: {error}"))?;
-        if self.sandbox.set(sandbox).is_err() {
-            return Err("the pod was started twice".into());
-        }
+        *self.sandbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(sandbox));
         for (spec, program) in programs {
             if program == Program::Done {
                 self.set_state(&spec.name, Phase::Ended { exit: 0, at: Timestamp::now() });
@@ -175,15 +184,13 @@ impl Pod {
     }
 
     /// Ends the pod: every process and its namespaces go with the sandbox.
-    pub async fn end(&self, config: &NodeConfig) {
+    pub fn end(&self, config: &NodeConfig) {
         self.ending.send_replace(true);
         let containers: Vec<_> = self.containers().values().cloned().collect();
         for container in containers {
             container.log.close();
         }
-        if let Some(sandbox) = self.sandbox.get() {
-            sandbox.close().await;
-        }
+        drop(self.sandbox.lock().unwrap_or_else(PoisonError::into_inner).take());
         let _ = std::fs::remove_dir_all(self.folder(config));
     }
 }

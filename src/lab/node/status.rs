@@ -9,10 +9,19 @@ use std::net::Ipv4Addr;
 /// Where a container stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Phase {
-    Waiting { reason: &'static str, message: String },
-    Running { since: Timestamp, ready: bool },
+    Waiting {
+        reason: &'static str,
+        message: String,
+    },
+    Running {
+        since: Timestamp,
+        ready: bool,
+    },
     /// Ended and not to be started again (or an init container's work is done).
-    Ended { exit: i32, at: Timestamp },
+    Ended {
+        exit: i32,
+        at: Timestamp,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +46,12 @@ pub fn is_sidecar(container: &Container) -> bool {
 }
 
 /// The `status` of a pod whose containers stand as given.
-pub fn of(pod: &Pod, ip: Option<Ipv4Addr>, containers: &BTreeMap<String, ContainerStatus>, started: Timestamp) -> Value {
+pub fn of(
+    pod: &Pod,
+    ip: Option<Ipv4Addr>,
+    containers: &BTreeMap<String, ContainerStatus>,
+    started: Timestamp,
+) -> Value {
     let spec = pod.spec.as_ref();
     let init: &[Container] = spec.and_then(|spec| spec.init_containers.as_deref()).unwrap_or_default();
     let main: &[Container] = spec.map(|spec| spec.containers.as_slice()).unwrap_or_default();
@@ -149,7 +163,8 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let running = |ready| ContainerStatus { phase: Phase::Running { since: at, ready }, restarts: 0 };
         let done = ContainerStatus { phase: Phase::Ended { exit: 0, at }, restarts: 0 };
-        [("istio-init".into(), done), ("istio-proxy".into(), running(proxy_ready)), ("sleep".into(), running(true))].into()
+        [("istio-init".into(), done), ("istio-proxy".into(), running(proxy_ready)), ("sleep".into(), running(true))]
+            .into()
     }
 
     fn ready(status: &Value) -> &Value {

@@ -3,7 +3,8 @@
 use super::NodeAgent;
 use super::pod::Pod;
 use crate::api::kubelet::{ExecProcess, ExecRequest, Kubelet, LogRequest, Refusal, Stream};
-use crate::lab::sandbox::{ProcessSpec, Sandbox};
+use crate::lab::process::ProcessSpec;
+use crate::lab::sandbox::Sandbox;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -20,8 +21,8 @@ impl NodeAgent {
     }
 }
 
-fn sandbox(pod: &Pod) -> Result<&Sandbox, Refusal> {
-    pod.sandbox.get().ok_or_else(|| refusal(500, format!("pod {} has no sandbox yet", pod.name)))
+fn sandbox(pod: &Pod) -> Result<Arc<Sandbox>, Refusal> {
+    pod.sandbox().ok_or_else(|| refusal(500, format!("pod {} has no sandbox yet", pod.name)))
 }
 
 impl Kubelet for NodeAgent {

@@ -1,7 +1,33 @@
 //! Expected against actual: facts, matching, diffs. Pure functions over evidence that `run` gathers.
 
+mod blocked;
+mod cause;
+mod cluster;
+mod curl;
+mod diff;
+mod explain;
+mod finding;
+mod hints;
+mod journey;
+mod listener;
+mod lists;
+mod log;
+mod needs;
+mod output;
+mod path_line;
+mod registry;
+mod response;
+mod services;
+mod text;
+mod trace;
+
+pub use lists::{list, list_difference};
+pub use needs::{needs, needs_to_explain};
+pub use text::{printable, printable_bytes};
+
 use crate::diag::Diagnostic;
-use crate::plan::{Expectation, ProxyList, Workload};
+use crate::plan::{Expectation, Workload};
+use finding::Finding;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +43,8 @@ pub struct Probe {
     pub stdout: Vec<u8>,
     /// Without the lines that the run's own `--write-out` added.
     pub stderr: Vec<u8>,
-    /// curl's own account (`%{json}`), one for each transfer; empty when the command is not curl.
+    /// curl's own account (`%{json}`), one for each transfer; empty when the command is not curl. The run
+    /// may add `headers` to each: curl's `%{header_json}`, for `expect header` without `-i`.
     pub transfers: Vec<Value>,
     pub took: Duration,
 }
@@ -95,17 +122,96 @@ impl Failure {
     }
 }
 
-/// What must be fetched to judge `what`.
-pub fn needs(_what: &Expectation, _negated: bool, _gateway: &Workload, _workload: Option<&Workload>) -> Vec<Need> {
-    vec![]
-}
-
 /// Judges one expectation on the evidence. A fact must hold on every pod of its proxy.
-pub fn judge(_what: &Expectation, _negated: bool, _evidence: &Evidence) -> Judgement {
-    Judgement::NotShown { reason: String::new(), help: String::new() }
+pub fn judge(what: &Expectation, negated: bool, evidence: &Evidence) -> Judgement {
+    let finding = find(what, negated, evidence);
+    if !negated || settles_negation(what) {
+        return finding.judgement();
+    }
+    let (code, words) = described(what, evidence);
+    finding.negated(code, &format!("expected no {words}, but it is so"))
 }
 
-/// The sorted names of a proxy's clusters, listeners or routes (for `capture`, `diff`).
-pub fn list(_dump: &Value, _list: ProxyList) -> Vec<String> {
-    vec![]
+/// Expectations whose "no" is judged apart, as its evidence differs.
+fn settles_negation(what: &Expectation) -> bool {
+    matches!(what, Expectation::Cluster { .. } | Expectation::Listener { .. })
+}
+
+fn find(what: &Expectation, negated: bool, evidence: &Evidence) -> Finding {
+    match what {
+        Expectation::Status(patterns) => response::status(patterns, evidence),
+        Expectation::Exit(codes) => response::exit(codes, evidence),
+        Expectation::SslVerify(wanted) => response::ssl_verify(*wanted, evidence),
+        Expectation::Header { name, matches } => output::header(name, matches.as_ref(), evidence),
+        Expectation::Body(matches) => output::body(matches, evidence),
+        Expectation::Stdout(matches) => output::stdout(matches, evidence),
+        Expectation::Stderr(matches) => output::stderr(matches, evidence),
+        Expectation::Certificate { field, matches } => response::certificate(*field, matches, evidence),
+        Expectation::Blocked(by) => blocked::blocked(*by, evidence),
+        Expectation::Via { gateway, port } => journey::via(gateway, *port, evidence),
+        Expectation::Direct => journey::direct(evidence),
+        Expectation::Path(hops) => journey::path(hops, evidence),
+        Expectation::Peer(id) => journey::peer(id, evidence),
+        Expectation::Log { proxy, matches } => log::log(proxy, matches, evidence),
+        Expectation::Listener { port, on, facts } => listener::listener(*port, on.as_ref(), facts, negated, evidence),
+        Expectation::Cluster { host, port, subset, on, facts } => {
+            let wanted = cluster::Wanted { host, port: *port, subset: subset.as_deref(), facts };
+            cluster::cluster(&wanted, on.as_ref(), negated, evidence)
+        }
+        Expectation::List { list, on, compare } => lists::compare(*list, on.as_ref(), compare, evidence),
+    }
+}
+
+/// Code and words of an expectation, for titles.
+fn described(what: &Expectation, evidence: &Evidence) -> (&'static str, String) {
+    match what {
+        Expectation::Status(patterns) => (code::STATUS, response::status_words(patterns)),
+        Expectation::Exit(codes) => (code::EXIT, response::exit_words(codes)),
+        Expectation::SslVerify(wanted) => (code::SSL_VERIFY, format!("ssl_verify {wanted}")),
+        Expectation::Header { name, matches } => {
+            (code::HEADER, format!("header {name}{}", output::match_words(matches.as_ref(), evidence)))
+        }
+        Expectation::Body(matches) => (code::BODY, format!("body{}", output::match_words(Some(matches), evidence))),
+        Expectation::Stdout(matches) => {
+            (code::STDOUT, format!("stdout{}", output::match_words(Some(matches), evidence)))
+        }
+        Expectation::Stderr(matches) => {
+            (code::STDERR, format!("stderr{}", output::match_words(Some(matches), evidence)))
+        }
+        Expectation::Certificate { matches, .. } => {
+            (code::CERTIFICATE, format!("certificate{}", output::match_words(Some(matches), evidence)))
+        }
+        Expectation::Blocked(by) => (code::BLOCKED, blocked::words(*by)),
+        Expectation::Via { gateway, port } => (code::VIA, journey::via_words(gateway, *port)),
+        Expectation::Direct => (code::DIRECT, "direct".into()),
+        Expectation::Path(hops) => (code::PATH, format!("path {}", journey::hop_words(hops))),
+        Expectation::Peer(id) => (code::PEER, format!("peer {}", text::resolve(id, evidence).unwrap_or_default())),
+        Expectation::Log { proxy, matches } => {
+            (code::LOG, format!("log line of {proxy}{}", output::match_words(Some(matches), evidence)))
+        }
+        Expectation::Listener { port, .. } => (code::LISTENER, format!("listener {port}")),
+        Expectation::Cluster { host, .. } => (code::CLUSTER, format!("cluster {host}")),
+        Expectation::List { list, .. } => (code::LIST, lists::noun(*list).to_string()),
+    }
+}
+
+/// The stable codes of judgements.
+mod code {
+    pub const STATUS: &str = "E0410";
+    pub const EXIT: &str = "E0411";
+    pub const SSL_VERIFY: &str = "E0412";
+    pub const HEADER: &str = "E0413";
+    pub const BODY: &str = "E0414";
+    pub const STDOUT: &str = "E0415";
+    pub const STDERR: &str = "E0416";
+    pub const CERTIFICATE: &str = "E0417";
+    pub const BLOCKED: &str = "E0420";
+    pub const VIA: &str = "E0421";
+    pub const DIRECT: &str = "E0422";
+    pub const PATH: &str = "E0423";
+    pub const PEER: &str = "E0424";
+    pub const LOG: &str = "E0425";
+    pub const LISTENER: &str = "E0430";
+    pub const CLUSTER: &str = "E0431";
+    pub const LIST: &str = "E0432";
 }

@@ -1,0 +1,87 @@
+//! What the run has to fetch before a judgement.
+
+use super::Need;
+use crate::plan::{Expectation, Hop, ListCompare, Operand, Workload};
+
+/// What must be fetched to judge `what`.
+pub fn needs(what: &Expectation, negated: bool, gateway: &Workload, workload: Option<&Workload>) -> Vec<Need> {
+    let on = |on: &Option<Workload>| on.clone().or_else(|| workload.cloned()).into_iter().map(Need::Dump);
+    let mut needs = vec![];
+    match what {
+        Expectation::Via { gateway, .. } => journey(&mut needs, gateway, workload),
+        Expectation::Path(hops) => journey(&mut needs, &gateway_of(hops, gateway), workload),
+        Expectation::Peer(_) | Expectation::Direct => journey(&mut needs, gateway, workload),
+        Expectation::Blocked(_) => {
+            journey(&mut needs, gateway, workload);
+            needs.push(Need::Istio);
+        }
+        Expectation::Log { proxy, .. } => needs.extend([Need::Dump(proxy.clone()), Need::Log(proxy.clone())]),
+        Expectation::Listener { on, .. } => {
+            let on = on.as_ref().unwrap_or(gateway);
+            needs.extend([Need::Dump(on.clone()), Need::Services(on.namespace.clone())]);
+        }
+        Expectation::Cluster { host, on: proxy, .. } => {
+            needs.extend(on(proxy));
+            if negated {
+                needs.extend([Need::Istio, Need::Dump(gateway.clone())]);
+                needs.extend(namespace_of(host).map(|namespace| Need::Services(namespace.to_string())));
+            }
+        }
+        Expectation::List { on: proxy, compare, .. } => {
+            needs.extend(on(proxy));
+            if let ListCompare::FewerThan(operand) | ListCompare::SameAs(operand) = compare {
+                if let Operand::List { on: proxy, .. } = operand {
+                    needs.extend(on(proxy));
+                }
+            }
+        }
+        _ => {}
+    }
+    needs.dedup();
+    needs
+}
+
+/// What to fetch besides [`needs`] once an expectation has failed for good: judged again with it, the
+/// failure says where the probe stopped and why. Without it the verdict is the same, in fewer words.
+pub fn needs_to_explain(what: &Expectation, gateway: &Workload, workload: Option<&Workload>) -> Vec<Need> {
+    let mut needs = vec![];
+    match what {
+        Expectation::Cluster { .. } | Expectation::List { .. } => needs.push(Need::Istio),
+        Expectation::Log { .. } | Expectation::Stdout(_) | Expectation::Stderr(_) => {}
+        Expectation::Listener { .. } => needs.push(Need::Istio),
+        Expectation::Via { gateway, .. } => {
+            journey(&mut needs, gateway, workload);
+            needs.push(Need::Istio);
+        }
+        _ => {
+            journey(&mut needs, gateway, workload);
+            needs.push(Need::Istio);
+        }
+    }
+    needs
+}
+
+fn journey(needs: &mut Vec<Need>, gateway: &Workload, workload: Option<&Workload>) {
+    for proxy in workload.into_iter().chain([gateway]) {
+        needs.extend([Need::Dump(proxy.clone()), Need::Log(proxy.clone())]);
+    }
+    needs.push(Need::Services(gateway.namespace.clone()));
+}
+
+/// The gateway that a path names in its middle, in the default gateway's namespace unless it says one.
+pub(super) fn gateway_of(hops: &[Hop], default: &Workload) -> Workload {
+    match hops {
+        [_, middle, _] => match middle.name.split_once('.') {
+            Some((name, namespace)) => Workload { name: name.into(), namespace: namespace.into() },
+            None => Workload { name: middle.name.clone(), namespace: default.namespace.clone() },
+        },
+        _ => default.clone(),
+    }
+}
+
+/// The namespace of `NAME.NAMESPACE.svc…`.
+fn namespace_of(host: &str) -> Option<&str> {
+    let mut labels = host.split('.');
+    let (_, namespace, svc) = (labels.next()?, labels.next()?, labels.next()?);
+    (svc == "svc").then_some(namespace)
+}

@@ -1,0 +1,90 @@
+//! `path  sleep ✓ → istio-egressgateway:15443 ✗ no listener → edition.cnn.com`.
+
+use super::cause::{At, Cause};
+use super::trace::{GatewayLine, Onward, Trace, port_of};
+use crate::envoy::ClusterName;
+
+/// One stop with the port that people name; `bound` where Envoy's differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stop {
+    pub name: String,
+    pub port: Option<u16>,
+    pub bound: Option<u16>,
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        match (self.port, self.bound) {
+            (Some(port), Some(bound)) if bound != port => write!(f, ":{port} (bound {bound})"),
+            (Some(port), _) | (None, Some(port)) => write!(f, ":{port}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// The stops that the logs show: the client, the gateway if it went there, the far end.
+pub(super) fn stops(trace: &Trace) -> Vec<Stop> {
+    let stop = |name: &str, port| Stop { name: name.to_string(), port, bound: None };
+    let mut stops = vec![stop(&trace.client.name, None)];
+    let asked = || trace.asked.as_ref().map(|asked| stop(&asked.host, Some(asked.port)));
+    match &trace.onward {
+        Onward::Gateway { port, bound } => {
+            stops.push(Stop { name: trace.gateway_name.name.clone(), port: *port, bound: *bound });
+            let joined = match &trace.gateway {
+                Some(GatewayLine::Joined(entry)) => entry.cluster().and_then(|name| {
+                    let address = entry.upstream_host();
+                    match ClusterName::parse(name) {
+                        Some(name) => Some(named(name, address.as_deref())),
+                        None => address.map(|address| stop(&address, None)),
+                    }
+                }),
+                _ => None,
+            };
+            // Beyond a gateway that did not pass it on, the port would be the gateway's choice.
+            stops.extend(joined.or_else(|| trace.asked.as_ref().map(|asked| stop(&asked.host, None))));
+        }
+        Onward::Host(name) => stops.push(named(name.clone(), trace.sidecar.upstream_host().as_deref())),
+        Onward::Passthrough(address) => {
+            stops.push(asked().unwrap_or_else(|| stop(address, None)));
+        }
+        Onward::Nowhere => stops.extend(asked()),
+    }
+    stops
+}
+
+/// A cluster's host and port; `bound` when its endpoint has another port (a ServiceEntry's `targetPort`).
+fn named(name: ClusterName, address: Option<&str>) -> Stop {
+    let bound = address.and_then(port_of).filter(|port| *port != name.port);
+    Stop { name: name.host, port: Some(name.port), bound }
+}
+
+/// The line with its marks: ✓ passed, ✗ with what went wrong there, nothing where it never came.
+pub(super) fn path_line(trace: &Trace, cause: Option<&Cause>) -> String {
+    let stops = stops(trace);
+    let mut failed = cause.map(|cause| match cause {
+        Cause::DoubleTls { at: At::Sidecar } | Cause::Site(_) | Cause::Network(_) => stops.len() - 1,
+        other => other.stop().min(stops.len() - 1),
+    });
+    if matches!(trace.gateway, Some(GatewayLine::Absent | GatewayLine::Unreadable(_))) && failed.is_none() {
+        // The far end is not proven without the gateway's line.
+        failed = Some(usize::MAX);
+    }
+    let unseen = failed == Some(usize::MAX);
+    let shown = stops.iter().enumerate().map(|(index, stop)| match (failed, cause) {
+        (Some(at), Some(cause)) if index == at => format!("{stop} ✗ {}", cause.words()),
+        (Some(at), _) if !unseen && index > at => stop.to_string(),
+        _ if unseen && index > 0 => format!("{stop} ?"),
+        _ => format!("{stop} ✓"),
+    });
+    let note = match &trace.onward {
+        Onward::Passthrough(_) => "  (PassthroughCluster)",
+        _ => "",
+    };
+    format!("path  {}{note}", shown.collect::<Vec<_>>().join(" → "))
+}
+
+/// The same stops without marks, for a comparison.
+pub(super) fn plain(stops: &[Stop]) -> String {
+    stops.iter().map(Stop::to_string).collect::<Vec<_>>().join(" → ")
+}

@@ -85,6 +85,11 @@ pub enum Event {
         took: Duration,
         reason: Option<String>,
     },
+    /// The run waits for a person (`pause`); it goes on when told to.
+    Paused {
+        step: usize,
+        text: String,
+    },
     /// Undo of everything the scenario changed.
     Undo {
         text: String,

@@ -1,0 +1,275 @@
+//! Gathering what judgements need: config dumps, access-log lines since the probe, objects of the API.
+
+use super::proxies::{Proxies, Proxy};
+use crate::cluster::{Cluster, Error, LogFollower};
+use crate::expect::{Captured, Evidence, Need, Probe, ProxyPod};
+use crate::plan::Workload;
+use futures::future::{join_all, try_join_all};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Istio's kinds that judgements look at.
+const ISTIO: &[(&str, &str)] = &[
+    ("networking.istio.io/v1", "Gateway"),
+    ("networking.istio.io/v1", "VirtualService"),
+    ("networking.istio.io/v1", "DestinationRule"),
+    ("networking.istio.io/v1", "ServiceEntry"),
+    ("networking.istio.io/v1", "Sidecar"),
+    ("security.istio.io/v1", "AuthorizationPolicy"),
+    ("security.istio.io/v1", "PeerAuthentication"),
+];
+
+/// Where the followed logs stood when the probe began, by pod uid.
+#[derive(Default)]
+pub struct Marks {
+    at: HashMap<String, (Arc<LogFollower>, usize)>,
+    /// By workload, in the order they were asked for.
+    pods: Vec<(Workload, Vec<Arc<Proxy>>)>,
+}
+
+/// What was gathered from the API, kept until the next change.
+#[derive(Default)]
+pub struct Gatherer {
+    /// Rises with each change.
+    pub change: u64,
+    services: HashMap<String, (u64, Vec<Value>)>,
+    istio: Option<(u64, Vec<Value>)>,
+}
+
+/// What a judgement needs beside the proxies.
+pub struct Known<'a> {
+    pub probe: Option<&'a Probe>,
+    pub captures: &'a BTreeMap<String, Captured>,
+    pub gateway: &'a Workload,
+    pub workload: Option<&'a Workload>,
+}
+
+impl Marks {
+    /// Opens the logs that `needs` ask for and notes where they stand.
+    pub async fn set(&mut self, cluster: &Cluster, proxies: &mut Proxies, needs: &[Need]) -> Result<(), Error> {
+        self.at.clear();
+        self.pods.clear();
+        for need in needs {
+            let Need::Log(workload) = need else { continue };
+            if self.pods.iter().any(|(known, _)| known == workload) {
+                continue;
+            }
+            let pods = proxies.of(workload).await?;
+            let followers = join_all(pods.iter().map(|p| p.log(cluster))).await;
+            for (proxy, follower) in pods.iter().zip(followers) {
+                if let Some(follower) = follower {
+                    let mark = follower.mark();
+                    self.at.insert(proxy.pod.uid.clone(), (follower, mark));
+                }
+            }
+            self.pods.push((workload.clone(), pods));
+        }
+        Ok(())
+    }
+
+    /// Lines of a pod since the mark.
+    fn lines(&self, proxy: &Proxy) -> Vec<String> {
+        match self.at.get(&proxy.pod.uid) {
+            Some((follower, mark)) => follower.since(*mark),
+            None => vec![],
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at.is_empty()
+    }
+
+    /// Waits until the log lines that belong to the probe's transfers have come: the sidecar's by
+    /// curl's local port, then the gateway's by the address that the sidecar called from.
+    pub async fn wait_joined(&self, probe: &Probe, limit: Duration) {
+        if self.is_empty() {
+            return;
+        }
+        let deadline = tokio::time::Instant::now() + limit;
+        let ports: Vec<u64> =
+            probe.transfers.iter().filter_map(|t| t["local_port"].as_u64()).filter(|p| *p != 0).collect();
+        let source = self.pods.iter().find(|(w, _)| Some(w) == probe.workload.as_ref());
+        let Some((_, sources)) = source else { return };
+        let Some(proxy) = sources.iter().find(|p| p.pod.name == probe.pod) else { return };
+        let Some((follower, mark)) = self.at.get(&proxy.pod.uid) else { return };
+        for port in ports {
+            let joined = format!("{}:{port}", proxy.pod.ip);
+            if !follower.wait_line(*mark, deadline, |line| holds_address(line, &joined)).await {
+                return;
+            }
+            let Some(line) = follower.since(*mark).into_iter().find(|l| holds_address(l, &joined)) else { return };
+            self.wait_next_hop(&line, proxy, deadline).await;
+        }
+    }
+
+    /// If the sidecar's line names a followed pod as its upstream, waits for that pod's line too.
+    async fn wait_next_hop(&self, line: &str, source: &Proxy, deadline: tokio::time::Instant) {
+        let from: Vec<&str> = addresses(line).filter(|a| host_of(a) == source.pod.ip).collect();
+        for (_, pods) in &self.pods {
+            for next in pods.iter().filter(|p| p.pod.uid != source.pod.uid) {
+                let is_upstream = addresses(line).any(|a| host_of(a) == next.pod.ip);
+                if let (true, Some((follower, mark))) = (is_upstream, self.at.get(&next.pod.uid)) {
+                    let wanted = |l: &str| from.iter().any(|a| holds_address(l, a));
+                    follower.wait_line(*mark, deadline, wanted).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until any followed log has a line beyond what `seen` counted, or the pause is over.
+    pub async fn wait_any(&self, pause: Duration) {
+        let deadline = tokio::time::Instant::now() + pause;
+        let waits = self.at.values().map(|(follower, _)| {
+            let mark = follower.mark();
+            Box::pin(async move {
+                if !follower.wait_line(mark, deadline, |_| true).await {
+                    tokio::time::sleep_until(deadline).await;
+                }
+            })
+        });
+        let waits: Vec<_> = waits.collect();
+        match waits.is_empty() {
+            true => tokio::time::sleep(pause).await,
+            false => {
+                futures::future::select_all(waits).await;
+            }
+        }
+    }
+}
+
+impl Gatherer {
+    /// Fetches what `needs` ask for. `fresh` asks the proxies anew though nothing of ours changed.
+    pub async fn gather(
+        &mut self,
+        cluster: &Cluster,
+        proxies: &mut Proxies,
+        marks: &Marks,
+        needs: &[Need],
+        known: Known<'_>,
+        fresh: bool,
+    ) -> Result<Evidence, Error> {
+        let mut evidence = Evidence {
+            probe: known.probe.cloned(),
+            captures: known.captures.clone(),
+            gateway: Some(known.gateway.clone()),
+            workload: known.workload.cloned(),
+            ..Evidence::default()
+        };
+        let mut wanted: BTreeMap<String, (Workload, bool)> = BTreeMap::new();
+        for need in needs {
+            match need {
+                Need::Log(w) => {
+                    wanted.entry(w.to_string()).or_insert((w.clone(), false));
+                }
+                Need::Dump(w) => wanted.entry(w.to_string()).or_insert((w.clone(), false)).1 = true,
+                Need::Services(namespace) => evidence.services.extend(self.services(cluster, namespace).await?),
+                Need::Istio => evidence.istio = self.istio(cluster).await?,
+            }
+        }
+        for (key, (workload, with_dump)) in wanted {
+            let pods = proxies.of(&workload).await?;
+            let change = self.change;
+            let asked = pods.iter().map(|proxy| async move {
+                let has_envoy = proxy.pod.proxy_container.is_some();
+                let dump = match with_dump && has_envoy {
+                    true => Some((*proxy.dump(change, fresh).await?).clone()),
+                    false => None,
+                };
+                Ok::<_, Error>(ProxyPod {
+                    pod: proxy.pod.name.clone(),
+                    ip: proxy.pod.ip.clone(),
+                    dump,
+                    log: marks.lines(proxy),
+                })
+            });
+            evidence.proxies.insert(key, try_join_all(asked).await?);
+        }
+        Ok(evidence)
+    }
+
+    async fn services(&mut self, cluster: &Cluster, namespace: &str) -> Result<Vec<Value>, Error> {
+        if let Some((at, known)) = self.services.get(namespace)
+            && *at == self.change
+        {
+            return Ok(known.clone());
+        }
+        let kind = cluster.kind("v1", "Service").await?;
+        let (found, _) = cluster.list(&kind, Some(namespace), "").await?;
+        self.services.insert(namespace.to_owned(), (self.change, found.clone()));
+        Ok(found)
+    }
+
+    async fn istio(&mut self, cluster: &Cluster) -> Result<Vec<Value>, Error> {
+        if let Some((at, known)) = &self.istio
+            && *at == self.change
+        {
+            return Ok(known.clone());
+        }
+        let lists = ISTIO.iter().map(|(version, kind)| async move {
+            // A kind that is not installed has no objects.
+            let Ok(kind) = cluster.kind(version, kind).await else { return Ok(vec![]) };
+            Ok::<_, Error>(cluster.list(&kind, None, "").await?.0)
+        });
+        let found: Vec<Value> = try_join_all(lists).await?.into_iter().flatten().collect();
+        self.istio = Some((self.change, found.clone()));
+        Ok(found)
+    }
+}
+
+/// How long to wait for a probe's log lines: long where logs are flushed seldom.
+pub fn log_limit(at_once: bool, begun: Instant, limit: Duration) -> Duration {
+    match at_once {
+        true => Duration::from_millis(200),
+        // Envoy's own flush interval is 10 s, Istio's 1 s.
+        false => limit.saturating_sub(begun.elapsed()).clamp(Duration::from_millis(1500), Duration::from_secs(11)),
+    }
+}
+
+/// The words of a log line that look like `ADDRESS:PORT`.
+fn addresses(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|c: char| c.is_whitespace() || matches!(c, '"' | ',' | '=' | '{' | '}')).filter(|word| {
+        word.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty()
+                && !port.is_empty()
+                && port.bytes().all(|b| b.is_ascii_digit())
+                && host.bytes().all(|b| b.is_ascii_hexdigit() || matches!(b, b'.' | b':' | b'[' | b']'))
+        })
+    })
+}
+
+fn host_of(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// Whether a line holds an address as a whole word: 10.0.0.1:80 is not in 10.0.0.1:8080.
+fn holds_address(line: &str, address: &str) -> bool {
+    let unbracketed = |a: &str| a.replace(['[', ']'], "");
+    let wanted = unbracketed(address);
+    addresses(line).any(|a| unbracketed(a) == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"[2026-01-01T00:00:00.000Z] "- - -" 0 - - - "-" 721 1384 5 - "-" "-" "-" "-" "10.244.0.30:8443" outbound|443|httpbin|x 10.244.0.10:59562 203.0.113.10:443 10.244.0.10:40000 httpbin.org -"#;
+
+    #[test]
+    fn addresses_are_whole_words() {
+        let found: Vec<&str> = addresses(LINE).collect();
+        assert_eq!(found, ["10.244.0.30:8443", "10.244.0.10:59562", "203.0.113.10:443", "10.244.0.10:40000"]);
+        assert!(holds_address(LINE, "10.244.0.10:40000"));
+        assert!(!holds_address(LINE, "10.244.0.10:4000"));
+        assert!(!holds_address(LINE, "0.244.0.10:40000"));
+    }
+
+    #[test]
+    fn addresses_in_json_and_of_ipv6_are_found() {
+        assert!(holds_address(r#"{"remote":"10.0.0.1:80","x":1}"#, "10.0.0.1:80"));
+        assert!(holds_address("a=[fd00::1]:443 b", "fd00::1:443"));
+        assert_eq!(host_of("[fd00::1]:443"), "fd00::1");
+    }
+}

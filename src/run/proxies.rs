@@ -1,0 +1,99 @@
+//! The proxies that a run asks: each pod of each workload with its admin connection and its followed
+//! log, kept open for as long as the pod lives.
+
+use crate::cluster::{Admin, Cluster, Error, LogFollower, Pod};
+use crate::plan::Workload;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// One pod that runs Envoy (or an application without one).
+pub struct Proxy {
+    pub pod: Pod,
+    pub admin: Admin,
+    log: Mutex<Option<Arc<LogFollower>>>,
+    /// The dump, with the number of the change after which it was taken.
+    dump: Mutex<Option<(u64, Arc<Value>)>>,
+}
+
+/// All of them.
+pub struct Proxies {
+    cluster: Cluster,
+    by_workload: HashMap<Workload, Vec<Arc<Proxy>>>,
+    by_uid: HashMap<String, Arc<Proxy>>,
+}
+
+/// How long a workload may take to have a ready pod.
+const READY_LIMIT: Duration = Duration::from_secs(10);
+
+impl Proxies {
+    pub fn new(cluster: Cluster) -> Proxies {
+        Proxies { cluster, by_workload: HashMap::new(), by_uid: HashMap::new() }
+    }
+
+    /// The ready pods of a workload; at least one.
+    pub async fn of(&mut self, workload: &Workload) -> Result<Vec<Arc<Proxy>>, Error> {
+        self.of_within(workload, READY_LIMIT).await
+    }
+
+    /// The same, if they are ready now.
+    pub async fn of_now(&mut self, workload: &Workload) -> Result<Vec<Arc<Proxy>>, Error> {
+        self.of_within(workload, Duration::from_millis(1)).await
+    }
+
+    async fn of_within(&mut self, workload: &Workload, limit: Duration) -> Result<Vec<Arc<Proxy>>, Error> {
+        if let Some(known) = self.by_workload.get(workload) {
+            return Ok(known.clone());
+        }
+        let pods = self.cluster.pods(workload, limit).await?;
+        let proxies: Vec<Arc<Proxy>> = pods.into_iter().map(|pod| self.proxy(pod)).collect();
+        self.by_workload.insert(workload.clone(), proxies.clone());
+        Ok(proxies)
+    }
+
+    fn proxy(&mut self, pod: Pod) -> Arc<Proxy> {
+        let cluster = &self.cluster;
+        let fresh = || {
+            let admin = cluster.admin(&pod);
+            Arc::new(Proxy { pod: pod.clone(), admin, log: Mutex::new(None), dump: Mutex::new(None) })
+        };
+        self.by_uid.entry(pod.uid.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// Looks the pods up anew next time: after a change that may replace them. Connections to pods that
+    /// are still there are kept.
+    pub fn forget_pods(&mut self) {
+        self.by_workload.clear();
+    }
+}
+
+impl Proxy {
+    /// The followed log of the pod's Envoy; `None` where the pod has none.
+    pub async fn log(&self, cluster: &Cluster) -> Option<Arc<LogFollower>> {
+        let container = self.pod.proxy_container.as_deref()?;
+        let mut log = self.log.lock().await;
+        match log.as_ref() {
+            Some(follower) if !follower.ended() => Some(follower.clone()),
+            _ => {
+                let follower = Arc::new(cluster.follow(&self.pod, container).await);
+                *log = Some(follower.clone());
+                Some(follower)
+            }
+        }
+    }
+
+    /// The config dump, asked anew unless one was taken since change number `since`.
+    pub async fn dump(&self, since: u64, fresh: bool) -> Result<Arc<Value>, Error> {
+        let mut kept = self.dump.lock().await;
+        match kept.as_ref() {
+            Some((at, dump)) if *at == since && !fresh => Ok(dump.clone()),
+            _ => {
+                let dump = Arc::new(self.admin.config_dump().await?);
+                *kept = Some((since, dump.clone()));
+                Ok(dump)
+            }
+        }
+    }
+}

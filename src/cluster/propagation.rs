@@ -7,7 +7,6 @@
 //! proves nothing.
 
 use super::{Admin, Cluster, Error};
-use crate::plan::Workload;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -38,6 +37,8 @@ const MONITORING: u16 = 15014;
 const QUIET: Duration = Duration::from_millis(1000);
 /// Between two looks at a proxy's counters; there is no event to wait for.
 const LOOK: Duration = Duration::from_millis(100);
+/// Warming ends within milliseconds as a rule.
+const LOOK_WARMING: Duration = Duration::from_millis(5);
 const WARMING: &str = "^(listener_manager.total_listeners_warming|cluster_manager.warming_clusters)$";
 const UPDATES: &str = "^(cluster_manager|listener_manager).*(update_success|update_rejected|version|warming.*)$";
 
@@ -97,8 +98,7 @@ impl Propagation {
     async fn lab(&self) -> Option<&Admin> {
         self.lab
             .get_or_init(|| async {
-                let istiod = Workload { name: "istiod".into(), namespace: "istio-system".into() };
-                let pods = self.cluster.pods(&istiod, Duration::from_secs(1)).await.ok()?;
+                let pods = self.cluster.pods("istio-system", "istiod", Duration::from_secs(1)).await.ok()?;
                 let control = self.cluster.http(pods.first()?, MONITORING);
                 let answer = control.get(&format!("{SYNCED}?rv=0")).await.ok()?;
                 (answer.status == 200).then_some(control)
@@ -127,13 +127,13 @@ fn rejections(body: &Value) -> Vec<String> {
 /// Waits until no proxy has a warming listener or cluster. False at the deadline.
 async fn nothing_warms(proxies: &[&Admin], deadline: Instant) -> Result<bool, Error> {
     for proxy in proxies {
-        let mut pause = Duration::from_millis(1);
+        let mut looks = tokio::time::interval(LOOK_WARMING);
+        looks.tick().await;
         while proxy.stats(WARMING).await?.iter().any(|(_, value)| *value != 0) {
             if Instant::now() >= deadline {
                 return Ok(false);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LOOK);
+            looks.tick().await;
         }
     }
     Ok(true)
@@ -143,8 +143,9 @@ async fn nothing_warms(proxies: &[&Admin], deadline: Instant) -> Result<bool, Er
 async fn quiet(proxies: &[&Admin], deadline: Instant) -> Result<Settled, Error> {
     let mut before = counters(proxies).await?;
     let mut since = Instant::now();
+    let mut looks = tokio::time::interval(LOOK);
     while since.elapsed() < QUIET && Instant::now() < deadline {
-        tokio::time::sleep(LOOK).await;
+        looks.tick().await;
         let now = counters(proxies).await?;
         if now != before {
             before = now;

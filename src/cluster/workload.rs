@@ -2,7 +2,6 @@
 //! run them.
 
 use super::{Cluster, Error, describe};
-use crate::plan::Workload;
 use kube::api::WatchParams;
 use serde_json::Value;
 use std::time::Duration;
@@ -21,6 +20,19 @@ pub struct Pod {
     pub proxy_container: Option<String>,
 }
 
+/// A workload, for messages: `NAME.NAMESPACE`.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    namespace: &'a str,
+    name: &'a str,
+}
+
+impl std::fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.name, self.namespace)
+    }
+}
+
 /// The pods of a workload, in order of their names.
 pub type PodSet = Vec<Pod>;
 
@@ -32,12 +44,13 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Error::Absent`] when there is no such workload, or none of its pods is ready in time.
-    pub async fn pods(&self, workload: &Workload, limit: Duration) -> Result<PodSet, Error> {
-        let namespace = Some(workload.namespace.as_str());
+    pub async fn pods(&self, namespace: &str, name: &str, limit: Duration) -> Result<PodSet, Error> {
+        let workload = Name { namespace, name };
+        let namespace = Some(namespace);
         let deployments = self.kind("apps/v1", "Deployment").await?;
         let pods = self.kind("v1", "Pod").await?;
-        let Some(deployment) = self.get(&deployments, namespace, &workload.name).await? else {
-            return match self.get(&pods, namespace, &workload.name).await? {
+        let Some(deployment) = self.get(&deployments, namespace, name).await? else {
+            return match self.get(&pods, namespace, name).await? {
                 Some(pod) if is_ready(&pod) => Ok(vec![pod_of(&pod)]),
                 Some(pod) => Err(not_ready(workload, &[pod])),
                 None => Err(absent(workload)),
@@ -130,24 +143,21 @@ fn pod_of(pod: &Value) -> Pod {
     }
 }
 
-fn absent(workload: &Workload) -> Error {
+fn absent(workload: Name<'_>) -> Error {
     Error::Absent {
         message: format!("there is no deployment and no pod {} in namespace {}", workload.name, workload.namespace),
         help: format!("see `kubectl -n {} get deploy,pods`", workload.namespace),
     }
 }
 
-fn scaled_down(workload: &Workload) -> Error {
+fn scaled_down(workload: Name<'_>) -> Error {
     Error::Absent {
-        message: format!(
-            "{} is scaled to 0 replicas",
-            describe("Deployment", Some(&workload.namespace), &workload.name)
-        ),
+        message: format!("{} is scaled to 0 replicas", describe("Deployment", Some(workload.namespace), workload.name)),
         help: format!("kubectl -n {} scale deploy/{} --replicas 1", workload.namespace, workload.name),
     }
 }
 
-fn not_ready(workload: &Workload, pods: &[Value]) -> Error {
+fn not_ready(workload: Name<'_>, pods: &[Value]) -> Error {
     let mut why: Vec<String> = pods.iter().filter(|p| !is_ready(p)).map(why_not_ready).collect();
     if why.is_empty() {
         why.push("it has no pod".into());
@@ -218,8 +228,8 @@ mod tests {
     fn an_unready_pod_is_explained() {
         let pod = json!({"metadata": {"name": "sleep-1"}, "status": {"phase": "Pending", "containerStatuses": [
             {"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}}]}});
-        let workload = Workload { name: "sleep".into(), namespace: "mesh-test".into() };
-        let text = not_ready(&workload, &[pod]).to_string();
+        let workload = Name { name: "sleep", namespace: "mesh-test" };
+        let text = not_ready(workload, &[pod]).to_string();
         assert_eq!(text, "no ready pod of sleep.mesh-test: sleep-1: ErrImagePull: no such image");
     }
 }

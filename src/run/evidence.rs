@@ -131,7 +131,7 @@ impl Marks {
         });
         let waits: Vec<_> = waits.collect();
         match waits.is_empty() {
-            true => tokio::time::sleep(pause).await,
+            true => tokio::time::sleep_until(deadline).await,
             false => {
                 futures::future::select_all(waits).await;
             }

@@ -171,7 +171,7 @@ async fn workloads(
         if !seen.insert(format!("workload {workload}")) {
             continue;
         }
-        match cluster.pods(workload, Duration::from_millis(1)).await {
+        match cluster.pods(&workload.namespace, &workload.name, Duration::from_millis(1)).await {
             Ok(pods) if pods.iter().all(|p| p.proxy_container.is_none()) => push(
                 preview,
                 Lack {

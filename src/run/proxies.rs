@@ -47,7 +47,7 @@ impl Proxies {
         if let Some(known) = self.by_workload.get(workload) {
             return Ok(known.clone());
         }
-        let pods = self.cluster.pods(workload, limit).await?;
+        let pods = self.cluster.pods(&workload.namespace, &workload.name, limit).await?;
         let proxies: Vec<Arc<Proxy>> = pods.into_iter().map(|pod| self.proxy(pod)).collect();
         self.by_workload.insert(workload.clone(), proxies.clone());
         Ok(proxies)

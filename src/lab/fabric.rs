@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
+use tokio::sync::Mutex;
 
 /// Every pod's next hop.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
@@ -51,6 +52,15 @@ pub struct Fabric {
 struct Inner {
     thread: NamespaceThread,
     next_link: AtomicU32,
+    /// Held while it is put into force, so that the last change is the one that stays.
+    routing: Mutex<Routing>,
+}
+
+/// Where connections go that do not go by their address alone.
+#[derive(Default)]
+struct Routing {
+    services: Vec<ServicePort>,
+    refused: Vec<Ipv4Addr>,
 }
 
 impl Fabric {
@@ -59,7 +69,9 @@ impl Fabric {
     pub async fn new() -> Result<Fabric, Obstacle> {
         let thread = NamespaceThread::start("fabric").await?;
         thread.run(set_up).await??;
-        Ok(Fabric { inner: Arc::new(Inner { thread, next_link: AtomicU32::new(FIRST_LINK) }) })
+        Ok(Fabric {
+            inner: Arc::new(Inner { thread, next_link: AtomicU32::new(FIRST_LINK), routing: Mutex::default() }),
+        })
     }
 
     /// A new pod sandbox, reachable and able to reach others when this returns.
@@ -78,8 +90,19 @@ impl Fabric {
     }
 
     /// Sends connections to Services on to their pods, from now on and in place of what was said before.
-    pub async fn route_services(&self, services: &[ServicePort]) -> Result<(), Obstacle> {
-        let chains = [service_chain(services)];
+    pub async fn route_services(&self, services: Vec<ServicePort>) -> Result<(), Obstacle> {
+        self.change_routing(|routing| routing.services = services).await
+    }
+
+    /// Refuses connections to these outside addresses, in place of those refused before.
+    pub async fn refuse(&self, addresses: Vec<Ipv4Addr>) -> Result<(), Obstacle> {
+        self.change_routing(|routing| routing.refused = addresses).await
+    }
+
+    async fn change_routing(&self, change: impl FnOnce(&mut Routing)) -> Result<(), Obstacle> {
+        let mut routing = self.inner.routing.lock().await;
+        change(&mut routing);
+        let chains = [routing.chain()];
         let replaced = self.inner.thread.run(move || netfilter::replace(&chains)).await?;
         replaced.map_err(|error| Obstacle::new(format!("routing Services: {error}")))
     }
@@ -205,26 +228,33 @@ fn hardware_address(address: Ipv4Addr) -> HardwareAddress {
     [2, 0, a, b, c, d]
 }
 
-/// As kube-proxy's rules: each endpoint in turn, the sender's address kept; without endpoints, refused.
-fn service_chain(services: &[ServicePort]) -> Chain {
-    // Nothing listens there, so the kernel refuses in the Service's name.
-    let nobody = [SocketAddrV4::new(GATEWAY, 1)];
-    let mut rules = Vec::new();
-    for service in services {
-        let endpoints = if service.endpoints.is_empty() { &nobody[..] } else { &service.endpoints[..] };
-        for (endpoint, left) in endpoints.iter().zip((1..=endpoints.len() as u32).rev()) {
-            let mut when = vec![
-                Match::Protocol(service.protocol),
-                Match::Destination(service.address, 32),
-                Match::DestinationPort(service.port),
-            ];
-            if left > 1 {
-                when.push(Match::OneIn(left));
+/// Nothing listens there, so the kernel refuses in the name of the address that was meant.
+const NOBODY: SocketAddrV4 = SocketAddrV4::new(GATEWAY, 1);
+
+impl Routing {
+    /// As kube-proxy's rules: each endpoint in turn, the sender's address kept; without endpoints, refused.
+    fn chain(&self) -> Chain {
+        let mut rules = Vec::new();
+        for service in &self.services {
+            let endpoints = if service.endpoints.is_empty() { &[NOBODY][..] } else { &service.endpoints[..] };
+            for (endpoint, left) in endpoints.iter().zip((1..=endpoints.len() as u32).rev()) {
+                let mut when = vec![
+                    Match::Protocol(service.protocol),
+                    Match::Destination(service.address, 32),
+                    Match::DestinationPort(service.port),
+                ];
+                if left > 1 {
+                    when.push(Match::OneIn(left));
+                }
+                rules.push(Rule { when, then: Act::Destination(*endpoint.ip(), endpoint.port()) });
             }
-            rules.push(Rule { when, then: Act::Destination(*endpoint.ip(), endpoint.port()) });
         }
+        for address in &self.refused {
+            let when = vec![Match::Protocol(Protocol::Tcp), Match::Destination(*address, 32)];
+            rules.push(Rule { when, then: Act::Destination(*NOBODY.ip(), NOBODY.port()) });
+        }
+        Chain { name: "services", hook: Hook::Arriving, rules }
     }
-    Chain { name: "services", hook: Hook::Arriving, rules }
 }
 
 #[cfg(test)]
@@ -237,7 +267,8 @@ mod tests {
         let pods = [Ipv4Addr::new(10, 244, 0, 5), Ipv4Addr::new(10, 244, 0, 6), Ipv4Addr::new(10, 244, 0, 7)];
         let endpoints = pods.map(|pod| SocketAddrV4::new(pod, 8080)).to_vec();
         let service = |port, endpoints| ServicePort { protocol: Protocol::Tcp, address, port, endpoints };
-        let rules = service_chain(&[service(80, endpoints), service(81, vec![])]).rules;
+        let rules =
+            Routing { services: vec![service(80, endpoints), service(81, vec![])], refused: vec![] }.chain().rules;
         let turns: Vec<_> = rules.iter().map(|rule| rule.when.get(3).copied()).collect();
         assert_eq!(turns, [Some(Match::OneIn(3)), Some(Match::OneIn(2)), None, None]);
         assert_eq!(rules[2].then, Act::Destination(pods[2], 8080));

@@ -6,6 +6,7 @@ pub mod base;
 pub mod bootstrap;
 pub mod fabric;
 pub mod folder;
+pub mod internet;
 pub mod kubeconfig;
 pub mod links;
 pub mod namespace;

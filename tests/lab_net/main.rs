@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod ends;
+mod internet;
 mod network;
 mod processes;
 
@@ -23,6 +24,10 @@ const INSIDE: &[(&str, Inside)] = &[
     ("a_hundred_pods", || Box::pin(network::a_hundred_pods())),
     ("exit_codes_and_pipes", || Box::pin(processes::exit_codes_and_pipes())),
     ("a_dropped_sandbox_leaves_no_process", || Box::pin(processes::a_dropped_sandbox_leaves_no_process())),
+    ("curl_reaches_every_site", || Box::pin(internet::curl_reaches_every_site())),
+    ("names_resolve_as_in_a_cluster", || Box::pin(internet::names_resolve_as_in_a_cluster())),
+    ("servers_refuse_what_real_ones_refuse", || Box::pin(internet::servers_refuse_what_real_ones_refuse())),
+    ("a_site_does_as_it_is_told", || Box::pin(internet::a_site_does_as_it_is_told())),
 ];
 
 /// Tests of the whole process tree, from outside.

@@ -106,7 +106,7 @@ pub async fn services_lead_to_pods_in_turn() {
     }
     let service = |endpoints| ServicePort { protocol: Protocol::Tcp, address, port: 80, endpoints };
     let endpoints: Vec<_> = pods.iter().map(|pod| SocketAddrV4::new(pod.ip(), 8080)).collect();
-    fabric.route_services(&[service(endpoints)]).await.unwrap();
+    fabric.route_services(vec![service(endpoints)]).await.unwrap();
     for _ in 0..4 {
         assert_eq!(try_connect(&client, "10.96.0.77", 80).await, "connected");
     }
@@ -116,10 +116,10 @@ pub async fn services_lead_to_pods_in_turn() {
             assert_eq!(listener.accept().await.unwrap().1.ip(), client.ip());
         }
     }
-    fabric.route_services(&[service(vec![])]).await.unwrap();
+    fabric.route_services(vec![service(vec![])]).await.unwrap();
     assert_eq!(try_connect(&client, "10.96.0.77", 80).await, "refused");
     assert_eq!(try_connect(&client, "10.96.0.77", 81).await, "no route");
-    fabric.route_services(&[]).await.unwrap();
+    fabric.route_services(vec![]).await.unwrap();
     assert_eq!(try_connect(&client, "10.96.0.77", 80).await, "no route");
 }
 

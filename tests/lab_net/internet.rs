@@ -1,0 +1,131 @@
+//! The lab's internet, seen by real curl and the real resolver of the C library.
+
+use crate::network::{pod, shell};
+use egress_scn::lab::authority::Authority;
+use egress_scn::lab::fabric::Fabric;
+use egress_scn::lab::internet::{CertificateFault, Internet, ServiceName, Site, TlsVersions};
+use egress_scn::lab::pod_files::PodFile;
+use egress_scn::lab::sandbox::Sandbox;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A pod that trusts the lab's outside authority, on an internet.
+async fn pod_on_internet() -> (Sandbox, Internet) {
+    let fabric = Fabric::new().await.unwrap();
+    let authority = Arc::new(Authority::new("outside").unwrap());
+    let mut spec = pod(5);
+    spec.files.extend(PodFile::trusted(&authority.root_pem()));
+    let internet = Internet::start(&fabric, authority).await.unwrap();
+    (fabric.sandbox(spec).await.unwrap(), internet)
+}
+
+/// curl's exit code and output; `-S` adds the reason to the second of them.
+async fn curl(pod: &Sandbox, arguments: &str) -> (i32, String) {
+    let (code, out, err) = shell(pod, &format!("curl -sS --max-time 10 {arguments}")).await;
+    (code, out + &err)
+}
+
+const FACTS: &str = "-o /dev/null -w '%{http_code} %{ssl_verify_result} %{http_version} %{remote_ip}'";
+
+pub async fn curl_reaches_every_site() {
+    let (pod, _internet) = pod_on_internet().await;
+    let start = Instant::now();
+    assert_eq!(curl(&pod, &format!("{FACTS} https://httpbin.org/get")).await, (0, "200 0 2 203.0.113.10".into()));
+    // No packet of a young link was lost, no name server was waited for.
+    assert!(start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
+    assert_eq!(curl(&pod, &format!("-I {FACTS} https://edition.cnn.com/")).await.1, "200 0 2 203.0.113.11");
+    assert_eq!(curl(&pod, &format!("{FACTS} --http1.1 https://example.org/")).await.1, "200 0 1.1 203.0.113.12");
+    assert_eq!(curl(&pod, &format!("{FACTS} http://example.org/")).await.1, "200 0 1.1 203.0.113.12");
+    assert!(curl(&pod, "http://example.org/").await.1.contains("<h1>example.org</h1>"));
+    assert_eq!(curl(&pod, &format!("{FACTS} https://one.two.example/")).await.1, "200 0 2 203.0.113.13");
+    // By address, one with a name and one without.
+    assert_eq!(curl(&pod, &format!("{FACTS} http://203.0.113.10/get")).await, (0, "200 0 1.1 203.0.113.10".into()));
+    assert_eq!(curl(&pod, &format!("{FACTS} https://8.8.8.8/")).await.1, "200 0 2 8.8.8.8");
+
+    let shown: Value =
+        serde_json::from_str(&curl(&pod, "'https://httpbin.org/get?a=1' -H 'x-two: b'").await.1).unwrap();
+    assert_eq!(shown["args"]["a"], "1");
+    assert_eq!(shown["headers"]["X-Two"], "b");
+    assert_eq!(shown["headers"]["Host"], "httpbin.org");
+    assert_eq!(shown["origin"], "10.244.0.5");
+    assert_eq!(shown["url"], "https://httpbin.org/get?a=1");
+    let posted: Value = serde_json::from_str(&curl(&pod, "https://httpbin.org/post -d 'name=값'").await.1).unwrap();
+    assert_eq!(posted["form"]["name"], "값");
+    for (path, code) in
+        [("/status/503", "503"), ("/status/204", "204"), ("/nothing", "404"), ("/post", "405"), ("/", "200")]
+    {
+        let found = curl(&pod, &format!("-o /dev/null -w '%{{http_code}}' http://httpbin.org{path}")).await;
+        assert_eq!(found, (0, code.to_string()), "{path}");
+    }
+    let start = Instant::now();
+    assert_eq!(curl(&pod, "-o /dev/null http://httpbin.org/delay/0.3").await.0, 0);
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert_eq!(curl(&pod, "--max-time 0.3 http://httpbin.org/delay/5").await.0, 28);
+}
+
+pub async fn names_resolve_as_in_a_cluster() {
+    let (pod, internet) = pod_on_internet().await;
+    let resolve = async |name: &str| {
+        let (code, out, _) = shell(&pod, &format!("getent ahostsv4 {name} | grep STREAM")).await;
+        if code == 0 { out.split(' ').next().unwrap().to_string() } else { format!("exit {code}") }
+    };
+    let addresses = |text: &str| ServiceName::Addresses(vec![text.parse().unwrap()]);
+    internet.set_services(BTreeMap::from([
+        ("httpbin.default.svc.cluster.local".to_string(), addresses("10.96.0.20")),
+        ("httpbin.other.svc.cluster.local".to_string(), addresses("10.96.0.21")),
+        ("far.default.svc.cluster.local".to_string(), ServiceName::Alias("edition.cnn.com".to_string())),
+    ]));
+    assert_eq!(resolve("httpbin").await, "10.96.0.20");
+    assert_eq!(resolve("httpbin.default").await, "10.96.0.20");
+    assert_eq!(resolve("httpbin.other").await, "10.96.0.21");
+    assert_eq!(resolve("httpbin.other.svc.cluster.local").await, "10.96.0.21");
+    assert_eq!(resolve("far").await, "203.0.113.11");
+    assert_eq!(resolve("httpbin.org").await, "203.0.113.10");
+    assert_eq!(resolve("nothing").await, "exit 1");
+    assert_eq!(resolve("pod-5").await, "10.244.0.5");
+    assert_eq!(curl(&pod, "http://nothing/").await.0, 6);
+    // By TCP too.
+    let over_tcp = "RES_OPTIONS=use-vc getent ahostsv4 example.org | head -n1";
+    assert!(shell(&pod, over_tcp).await.1.starts_with("203.0.113.12"));
+}
+
+pub async fn servers_refuse_what_real_ones_refuse() {
+    let (pod, _internet) = pod_on_internet().await;
+    // Plain HTTP where TLS is spoken, and the other way round.
+    let (code, said) = curl(&pod, "-w '%{http_code}' http://httpbin.org:443/get").await;
+    assert_eq!((code, said.as_str()), (0, "The plain HTTP request was sent to HTTPS port\n400"));
+    assert_eq!(curl(&pod, "https://httpbin.org:80/get").await.0, 35);
+    // A server has no certificate for a stranger's name.
+    let astray = "--connect-to httpbin.org:443:example.org:443 https://httpbin.org/get";
+    assert_eq!(curl(&pod, astray).await.0, 60);
+    // Nor are ports open that nothing serves.
+    assert_eq!(curl(&pod, "http://httpbin.org:8080/").await.0, 7);
+    // Without the lab's authority nothing is trusted.
+    assert_eq!(curl(&pod, "--cacert /dev/null https://httpbin.org/get").await.0, 77);
+}
+
+pub async fn a_site_does_as_it_is_told() {
+    let (pod, internet) = pod_on_internet().await;
+    let get = "-w ' %{http_code}' https://httpbin.org/get";
+    let set = async |site: Site| internet.set_site("httpbin.org", Some(site)).await.unwrap();
+    set(Site { status: Some(503), body: Some("busy".into()), ..Site::default() }).await;
+    assert_eq!(curl(&pod, get).await, (0, "busy 503".into()));
+    set(Site { down: true, ..Site::default() }).await;
+    assert_eq!(curl(&pod, get).await.0, 7);
+    assert_eq!(curl(&pod, "-o /dev/null https://example.org/").await.0, 0, "only that site is down");
+    set(Site { versions: TlsVersions::Only13, ..Site::default() }).await;
+    assert_eq!(curl(&pod, &format!("--tls-max 1.2 {get}")).await.0, 35);
+    set(Site { versions: TlsVersions::Only12, ..Site::default() }).await;
+    assert_eq!(curl(&pod, &format!("--tlsv1.3 {get}")).await.0, 35);
+    for fault in [CertificateFault::WrongName, CertificateFault::UnknownAuthority] {
+        set(Site { certificate: Some(fault), ..Site::default() }).await;
+        assert_eq!(curl(&pod, get).await.0, 60, "{fault:?}");
+    }
+    internet.set_site("httpbin.org", None).await.unwrap();
+    assert_eq!(curl(&pod, &format!("-o /dev/null {get}")).await, (0, " 200".into()));
+    internet.open_port(8080).await.unwrap();
+    assert_eq!(curl(&pod, "-o /dev/null http://httpbin.org:8080/get").await.0, 0);
+    assert_eq!(curl(&pod, "-o /dev/null https://httpbin.org:8080/get").await.0, 0);
+}

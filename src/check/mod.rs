@@ -1,1 +1,101 @@
-//! See docs/architecture.md.
+//! Reads scenarios and their manifests, and says before a run what cannot work.
+//!
+//! The only room of the language that reads files. It reaches no cluster.
+
+mod files;
+mod objects;
+mod places;
+mod scalar;
+mod text;
+pub mod yaml;
+
+use crate::diag::{Diagnostic, Source};
+use crate::plan::{self, Plan};
+use crate::syntax;
+use files::{Cache, Files};
+use places::Roots;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A scenario larger than this is refused (bytes).
+const MAX_SCENARIO: u64 = 64 << 20;
+
+/// A plan that can be run, and what is doubtful about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub plan: Plan,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads scenario files (a folder stands for the `.egress` files in it), with all their manifests.
+///
+/// # Errors
+/// Everything that is wrong with any of them, warnings included, in the order of files and lines.
+pub fn load(paths: &[PathBuf]) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut found = vec![];
+    let mut scenarios = vec![];
+    let cache = Cache::default();
+    let mut paths: Vec<PathBuf> = paths.iter().flat_map(|p| scenario_files(p, &mut found)).collect();
+    let mut seen = std::collections::HashSet::new();
+    paths.retain(|p| seen.insert(p.clone()));
+    for path in paths {
+        match text::read(&path, MAX_SCENARIO) {
+            Ok(text) => {
+                let source = Arc::new(Source { name: path.display().to_string(), text });
+                let (built, diagnostics) = file(&source, &path, &cache);
+                scenarios.extend(built);
+                found.extend(diagnostics);
+            }
+            Err(why) => found.push(Diagnostic::error("E0310", format!("cannot read {}: {why}", path.display()))),
+        }
+    }
+    dedup(&mut found);
+    if found.iter().any(Diagnostic::is_error) {
+        return Err(found);
+    }
+    Ok(Loaded { plan: Plan { scenarios }, warnings: found })
+}
+
+/// Reads one scenario whose text is at hand (an editor's buffer); `path` says where manifests are found.
+pub fn source(source: &Arc<Source>, path: &Path) -> (Vec<plan::Scenario>, Vec<Diagnostic>) {
+    let (scenarios, mut found) = file(source, path, &Cache::default());
+    dedup(&mut found);
+    (scenarios, found)
+}
+
+fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario>, Vec<Diagnostic>) {
+    let parsed = syntax::parse(source);
+    let files = Files { roots: Roots::of(path), cache };
+    let built = plan::build(&parsed, &files);
+    let mut found = parsed.errors;
+    found.extend(built.diagnostics);
+    found
+        .sort_by_key(|d| d.labels.first().filter(|l| Arc::ptr_eq(&l.place.source, source)).map(|l| l.place.span.start));
+    (built.scenarios, found)
+}
+
+/// The scenario files that a path of the command line stands for.
+fn scenario_files(path: &Path, found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_path_buf()];
+    }
+    let read =
+        std::fs::read_dir(path).map(|entries| entries.filter_map(Result::ok).map(|e| e.path()).collect::<Vec<_>>());
+    let mut files = read.unwrap_or_default();
+    files.retain(|p| p.extension().is_some_and(|e| e == "egress") && p.is_file());
+    files.sort();
+    if files.is_empty() {
+        let d = Diagnostic::error("E0310", format!("no scenario in {}", path.display()));
+        found.push(d.help("scenario files end in .egress"));
+    }
+    files
+}
+
+/// The same finding twice (a line repeated by `for`, a manifest used by two scenarios) is told once.
+fn dedup(found: &mut Vec<Diagnostic>) {
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|d| {
+        let place = d.labels.first().map(|l| (l.place.source.name.clone(), l.place.span.start, l.place.span.end));
+        seen.insert((d.code, d.title.clone(), place))
+    });
+}

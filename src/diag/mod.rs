@@ -1,6 +1,12 @@
 //! One located error type for parse, check and run: what was expected, what was seen, where, and
 //! what to do next. Rendered with carets into the scenario and into manifests.
 
+pub mod codes;
+pub mod render;
+pub mod suggest;
+
+pub use render::{render, render_all};
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,6 +70,19 @@ impl Diagnostic {
             evidence: vec![],
             help: vec![],
         }
+    }
+
+    pub fn warning(code: &'static str, title: impl Into<String>) -> Self {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, title) }
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// `file:line`, for sorting and for one-line output.
+    pub fn position(&self) -> Option<(&str, usize)> {
+        self.labels.first().map(|l| (l.place.source.name.as_str(), l.place.line()))
     }
 
     pub fn at(mut self, place: Place, text: impl Into<String>) -> Self {

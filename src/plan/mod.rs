@@ -2,6 +2,15 @@
 //! captures stay late references (a [`Text`] with [`Part::Capture`]), since their values exist only
 //! when the run reaches them. No I/O: files were read by `check::load`.
 
+mod blocks;
+mod build;
+mod expectation;
+mod inline;
+mod scope;
 pub mod step;
+mod value;
 
+pub use build::{Built, DEFAULT_GATEWAY, DEFAULT_NAMESPACE, DEFAULT_WITHIN, Manifests, build};
+pub use inline::Inline;
+pub use scope::Expanded;
 pub use step::*;

@@ -23,7 +23,7 @@ pub struct Scenario {
     pub texts: Vec<String>,
     pub criteria: Vec<String>,
     pub see: Vec<String>,
-    /// Default namespace of workloads (`namespace`, default `default`).
+    /// Namespace of workloads and of objects whose manifest names none (`namespace`, default `mesh-test`).
     pub namespace: String,
     /// Default gateway (`gateway`, default `istio-egressgateway.istio-system`).
     pub gateway: Workload,
@@ -112,11 +112,12 @@ impl Text {
 
 #[derive(Debug, Clone)]
 pub struct Exec {
-    /// `None` is `exec local`: outside the mesh.
+    /// `None` is `exec local`: outside the mesh. There `Part::Capture("ingress")` stands for `${ingress}`,
+    /// which the run gives.
     pub workload: Option<Workload>,
     pub container: Option<String>,
     pub command: Vec<Text>,
-    /// `every` given: the author says that it is safe to repeat.
+    /// `every` given by one of its expects (the shortest): the author says that it is safe to repeat.
     pub every: Option<Duration>,
     /// True when expects follow, so a non-zero exit is judged by them; without, it must exit 0.
     pub has_expects: bool,

@@ -1,1 +1,51 @@
-//! See docs/architecture.md.
+//! The text of a scenario → lossless tokens → statements with spans. No I/O, no meaning: what a
+//! word stands for is settled in `plan`, after variables are replaced.
+//!
+//! [`parse`] never stops at the first mistake: a line that cannot be read becomes
+//! [`Verb::Broken`] and a diagnostic, and the lines after it are still read.
+
+pub mod ast;
+mod build;
+mod cut;
+mod escape;
+mod grammar;
+mod mistake;
+pub mod token;
+pub mod vocabulary;
+
+pub use ast::*;
+pub use cut::{Line, LineKind, lines};
+pub use token::{Token, TokenKind, tokens};
+
+use crate::diag::{Diagnostic, Place, Source};
+use std::sync::Arc;
+
+/// The statements of a file and what is wrong with it.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    pub source: Arc<Source>,
+    pub statements: Vec<Statement>,
+    pub errors: Vec<Diagnostic>,
+}
+
+/// Reads a whole file.
+pub fn parse(source: &Arc<Source>) -> Parsed {
+    let mut parsed = Parsed { source: source.clone(), statements: vec![], errors: vec![] };
+    for line in lines(&source.text) {
+        let place = |span| Place { source: source.clone(), span };
+        match &line.kind {
+            LineKind::Empty => {}
+            LineKind::Statement => {
+                let (statement, errors) = build::statement(source, &line);
+                parsed.statements.push(statement);
+                parsed.errors.extend(errors);
+            }
+            LineKind::Unclosed(what) => {
+                parsed.errors.push(mistake::unclosed(what.clone(), &source.text, &line, &place));
+                let opens = mistake::opens_block(line.text(&source.text));
+                parsed.statements.push(Statement { span: line.span.clone(), verb: Verb::Broken { opens } });
+            }
+        }
+    }
+    parsed
+}

@@ -1,0 +1,132 @@
+//! The words of `apply` as files: beside the scenario, then in the nearest `manifests/` upwards.
+//! Never a URL, never outside these two folders; a word that finds nothing is an error.
+
+use super::objects;
+use super::places::Roots;
+use crate::diag::suggest::nearest;
+use crate::diag::{Diagnostic, Place, Source};
+use crate::plan::{Expanded, Inline, ManifestObject, Manifests};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A manifest larger than this is refused (bytes).
+pub const MAX_MANIFEST: u64 = 8 << 20;
+
+type Objects = Result<Vec<ManifestObject>, Vec<Diagnostic>>;
+
+/// Files that were read already, whatever scenario asked for them.
+#[derive(Default)]
+pub struct Cache {
+    files: RefCell<HashMap<PathBuf, Objects>>,
+}
+
+/// The manifests that one scenario file can name.
+pub struct Files<'c> {
+    pub roots: Roots,
+    pub cache: &'c Cache,
+}
+
+impl Manifests for Files<'_> {
+    fn files(&self, word: &Expanded, place: &Place) -> Objects {
+        let found = self.find(word, place).map_err(|d| vec![*d])?;
+        let mut out = vec![];
+        let mut errors = vec![];
+        for path in found {
+            match self.cache.read(&path, &self.roots.shown(&path), place) {
+                Ok(objects) => out.extend(objects),
+                Err(found) => errors.extend(found),
+            }
+        }
+        if errors.is_empty() { Ok(out) } else { Err(errors) }
+    }
+
+    fn inline(&self, inline: &Inline, place: &Place) -> Objects {
+        objects::read(&inline.text, place, &|span| Place {
+            source: inline.source.clone(),
+            span: inline.in_source(&span),
+        })
+    }
+}
+
+impl Files<'_> {
+    fn find(&self, word: &Expanded, place: &Place) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
+        let text = word.text.as_str();
+        let outside = |why: &str| {
+            Box::new(
+                Diagnostic::error("E0302", format!("`{text}` is outside of the manifests"))
+                    .at(place.clone(), why)
+                    .help("manifests stand beside the scenario or in the nearest `manifests/` folder above it"),
+            )
+        };
+        if text.is_empty() {
+            return Err(Box::new(Diagnostic::error("E0301", "an empty word names no file").at(place.clone(), "")));
+        }
+        if text.contains("://") {
+            return Err(Box::new(
+                Diagnostic::error("E0304", "a URL is never applied")
+                    .at(place.clone(), "would change under the scenario's feet")
+                    .help("download it, look at it, and keep it beside the scenario or in `manifests/`"),
+            ));
+        }
+        if text.starts_with(['/', '~', '\\']) || Path::new(text).is_absolute() {
+            return Err(outside("an absolute path"));
+        }
+        if text.split(['/', '\\']).any(|part| part == "..") {
+            return Err(outside("`..` leads out"));
+        }
+        for root in self.roots.folders() {
+            let found = root.expand(text, !word.quoted).map_err(|why| {
+                Box::new(
+                    Diagnostic::error("E0303", format!("`{text}` cannot be looked up: {why}")).at(place.clone(), ""),
+                )
+            })?;
+            if let Some(path) = found.iter().find(|p| !self.roots.hold(p)) {
+                return Err(outside(&format!("{} is a link that leads out", self.roots.shown(path))));
+            }
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Err(Box::new(self.nothing(text, place)))
+    }
+
+    fn nothing(&self, text: &str, place: &Place) -> Diagnostic {
+        let mut names: Vec<String> = vec![];
+        for folder in self.roots.folders() {
+            names.extend(folder.names());
+        }
+        let d = Diagnostic::error("E0301", format!("no manifest matches `{text}`"));
+        let mut d = match nearest(text, names.iter().map(String::as_str)) {
+            Some(near) => d.at(place.clone(), format!("did you mean `{near}`?")),
+            None => d.at(place.clone(), "nothing is so named"),
+        };
+        let searched: Vec<String> = self.roots.folders().iter().map(|f| self.roots.shown(&f.path)).collect();
+        d = d.help(match searched.as_slice() {
+            [one] => format!("looked in {one}; no folder above it holds a `manifests/`"),
+            all => format!("looked in {}", all.join(", then in ")),
+        });
+        d
+    }
+}
+
+impl Cache {
+    fn read(&self, path: &Path, shown: &str, word: &Place) -> Objects {
+        if let Some(known) = self.files.borrow().get(path) {
+            return known.clone();
+        }
+        let result = read_file(path, shown, word);
+        self.files.borrow_mut().insert(path.to_path_buf(), result.clone());
+        result
+    }
+}
+
+fn read_file(path: &Path, shown: &str, word: &Place) -> Objects {
+    let text = super::text::read(path, MAX_MANIFEST).map_err(|why| {
+        vec![Diagnostic::error("E0303", format!("cannot read {shown}: {why}")).at(word.clone(), "named here")]
+    })?;
+    let source = Arc::new(Source { name: shown.to_string(), text });
+    let whole = Place { source: source.clone(), span: 0..source.text.len() };
+    objects::read(&source.text, &whole, &|span| Place { source: source.clone(), span })
+}

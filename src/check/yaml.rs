@@ -1,0 +1,379 @@
+//! Reads manifests as kubectl does, and keeps where each value stands.
+//!
+//! kubectl's reading: YAML 1.1 booleans (`on`, `yes`, `y`), octal `010`, merge keys, duplicate keys
+//! are errors. Bounded: nesting, and the number of values after aliases are replaced.
+
+use super::scalar;
+use serde_json::{Map, Value};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::rc::Rc;
+
+/// Kubernetes objects are a dozen levels deep; more than this is an attack or an accident.
+const MAX_DEPTH: usize = 100;
+/// Values in one file, each alias counted with all that it stands for.
+const MAX_VALUES: usize = 200_000;
+
+/// One document: its value and where each JSON pointer stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    pub value: Value,
+    pub span: Range<usize>,
+    /// Sorted by pointer. A scalar's own place; of a map or list the key before it.
+    pub spans: Vec<(String, Range<usize>)>,
+}
+
+/// What cannot be read, where.
+#[derive(Debug, Clone, PartialEq)]
+pub struct YamlError {
+    pub code: &'static str,
+    pub title: String,
+    pub span: Range<usize>,
+    pub label: String,
+    /// A second place: the first of two equal keys.
+    pub other: Option<(Range<usize>, String)>,
+    pub help: Option<String>,
+}
+
+impl YamlError {
+    fn new(code: &'static str, title: impl Into<String>, span: Range<usize>, label: impl Into<String>) -> Box<Self> {
+        Box::new(YamlError { code, title: title.into(), span, label: label.into(), other: None, help: None })
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    Scalar(Value, Range<usize>),
+    List(Vec<Rc<Node>>, Range<usize>),
+    Map(Vec<Entry>, Range<usize>),
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    key: String,
+    key_span: Range<usize>,
+    value: Rc<Node>,
+}
+
+impl Node {
+    fn span(&self) -> &Range<usize> {
+        match self {
+            Node::Scalar(_, s) | Node::List(_, s) | Node::Map(_, s) => s,
+        }
+    }
+}
+
+/// The documents of a text that are not empty. Reading stops at the first thing that is no YAML.
+pub fn read(text: &str) -> Result<Vec<Document>, Box<YamlError>> {
+    let mut reader = Reader { parser: Parser::new_from_str(text), text, anchors: HashMap::new(), depth: 0, values: 0 };
+    let mut documents = vec![];
+    while let Some((event, _)) = reader.next()? {
+        match event {
+            Event::StreamEnd => break,
+            Event::DocumentStart(..) => {
+                reader.anchors.clear();
+                if let Some(root) = reader.root()? {
+                    documents.extend(reader.document(root)?);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(documents)
+}
+
+struct Reader<'t> {
+    parser: Parser<'t, serde_saphyr::granit_parser::StrInput<'t>>,
+    text: &'t str,
+    anchors: HashMap<usize, Rc<Node>>,
+    depth: usize,
+    values: usize,
+}
+
+type Read<T> = Result<T, Box<YamlError>>;
+
+impl<'t> Reader<'t> {
+    fn next(&mut self) -> Read<Option<(Event<'t>, Range<usize>)>> {
+        loop {
+            match self.parser.next_event() {
+                None => return Ok(None),
+                Some(Ok((Event::Comment(..), _))) => {}
+                Some(Ok((event, span))) => return Ok(Some((event, bytes(&span)))),
+                Some(Err(error)) => {
+                    let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
+                    return Err(self.syntax(&error.info(), at));
+                }
+            }
+        }
+    }
+
+    fn syntax(&self, info: &str, at: usize) -> Box<YamlError> {
+        let info = info.lines().next().unwrap_or("").to_string();
+        let mut end = (at + 1).min(self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end += 1;
+        }
+        let mut e = YamlError::new("E0305", "the manifest is not YAML", at..end, info);
+        let line_start = self.text[..at].rfind('\n').map_or(0, |i| i + 1);
+        let line = self.text[line_start..].lines().next().unwrap_or("");
+        if line.contains('\t') && line[..line.len() - line.trim_start().len()].contains('\t') {
+            e.help = Some("indent with blanks: a tab is no indent in YAML".into());
+        }
+        e
+    }
+
+    /// The document's root; `None` when it is empty.
+    fn root(&mut self) -> Read<Option<Rc<Node>>> {
+        match self.next()? {
+            None | Some((Event::DocumentEnd | Event::StreamEnd, _)) => Ok(None),
+            Some((event, span)) => self.node(event, span).map(Some),
+        }
+    }
+
+    fn node(&mut self, event: Event<'t>, span: Range<usize>) -> Read<Rc<Node>> {
+        self.depth += 1;
+        self.values += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(YamlError::new("E0308", format!("nested more than {MAX_DEPTH} deep"), span, "too deep"));
+        }
+        if self.values > MAX_VALUES {
+            return Err(YamlError::new("E0308", format!("more than {MAX_VALUES} values"), span, "too many"));
+        }
+        let (node, anchor) = match event {
+            Event::Alias(id) => {
+                // An alias inside its own anchor finds nothing: the anchor is known when its node ends.
+                let Some(node) = self.anchors.get(&id).cloned() else {
+                    return Err(YamlError::new("E0308", "an alias inside what it stands for", span, "would never end"));
+                };
+                self.depth -= 1;
+                return Ok(node);
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let tag = tag.map(|t| t.core_suffix().map_or_else(|| t.original(), |s| format!("!!{s}")));
+                let plain = style == ScalarStyle::Plain;
+                let value = scalar::read(&text, plain, tag.as_deref()).map_err(|why| {
+                    YamlError::new(
+                        "E0309",
+                        format!("`{}` cannot be a value here", first_line(&text)),
+                        span.clone(),
+                        why,
+                    )
+                })?;
+                (Node::Scalar(value, span), anchor)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let mut items = vec![];
+                let mut end = span.end;
+                while let Some((event, span)) = self.next()? {
+                    if event == Event::SequenceEnd {
+                        end = end.max(span.start);
+                        break;
+                    }
+                    let item = self.node(event, span)?;
+                    end = end.max(item.span().end);
+                    items.push(item);
+                }
+                (Node::List(items, span.start..end), anchor)
+            }
+            Event::MappingStart(_, anchor, _) => {
+                let (entries, end) = self.entries(span.end)?;
+                (Node::Map(entries, span.start..end), anchor)
+            }
+            _ => return Err(self.syntax("a value is missing", span.start)),
+        };
+        self.depth -= 1;
+        let node = Rc::new(node);
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn entries(&mut self, start: usize) -> Read<(Vec<Entry>, usize)> {
+        let mut own: Vec<Entry> = vec![];
+        let mut seen: HashMap<String, Range<usize>> = HashMap::new();
+        let mut merged: Vec<(Rc<Node>, Range<usize>)> = vec![];
+        let mut end = start;
+        while let Some((event, key_span)) = self.next()? {
+            if event == Event::MappingEnd {
+                break;
+            }
+            let merge = matches!(&event, Event::Scalar(t, ScalarStyle::Plain, ..) if t == "<<");
+            let node = self.node(event, key_span.clone())?;
+            let Node::Scalar(key, _) = &*node else {
+                return Err(YamlError::new("E0305", "a key is a word, not a map or a list", key_span, "used as a key"));
+            };
+            let key = scalar::key(key);
+            let Some((event, span)) = self.next()? else {
+                return Err(self.syntax("a value is missing", key_span.end));
+            };
+            let value = self.node(event, span)?;
+            end = end.max(value.span().end).max(key_span.end);
+            if merge {
+                merged.push((value, key_span));
+                continue;
+            }
+            if let Some(first) = seen.insert(key.clone(), key_span.clone()) {
+                let mut e = YamlError::new(
+                    "E0306",
+                    format!("the key `{}` is given twice", first_line(&key)),
+                    key_span,
+                    "again",
+                );
+                e.other = Some((first, "first here".into()));
+                return Err(e);
+            }
+            own.push(Entry { key, key_span, value });
+        }
+        for (node, span) in merged {
+            self.merge(&node, &span, &mut own)?;
+        }
+        Ok((own, end))
+    }
+
+    /// `<<: *base` adds the keys that the map does not give itself.
+    fn merge(&mut self, node: &Node, span: &Range<usize>, own: &mut Vec<Entry>) -> Read<()> {
+        match node {
+            Node::Map(entries, _) => {
+                self.values += entries.len();
+                let known: std::collections::HashSet<String> = own.iter().map(|e| e.key.clone()).collect();
+                own.extend(entries.iter().filter(|e| !known.contains(&e.key)).cloned());
+                Ok(())
+            }
+            Node::List(items, _) if items.iter().all(|i| matches!(**i, Node::Map(..))) => {
+                items.iter().try_for_each(|item| self.merge(item, span, own))
+            }
+            _ => Err(YamlError::new("E0305", "`<<` merges a map, or a list of maps", span.clone(), "not a map")),
+        }
+    }
+
+    /// The value with every alias replaced, within the bounds.
+    fn document(&mut self, root: Rc<Node>) -> Read<Option<Document>> {
+        if matches!(&*root, Node::Scalar(Value::Null, _)) {
+            return Ok(None);
+        }
+        let span = root.span().clone();
+        let mut spans = BTreeMap::new();
+        let mut left = MAX_VALUES;
+        let value = value(&root, &mut String::new(), None, &mut spans, &mut left, MAX_DEPTH).ok_or_else(|| {
+            YamlError::new("E0308", "its aliases stand for too much", span.clone(), "more than can be read")
+        })?;
+        Ok(Some(Document { value, span, spans: spans.into_iter().collect() }))
+    }
+}
+
+/// `None`: too large or too deep.
+fn value(
+    node: &Node,
+    pointer: &mut String,
+    key: Option<&Range<usize>>,
+    spans: &mut BTreeMap<String, Range<usize>>,
+    left: &mut usize,
+    depth: usize,
+) -> Option<Value> {
+    *left = left.checked_sub(1)?;
+    let depth = depth.checked_sub(1)?;
+    let place = match (node, key) {
+        (Node::Scalar(Value::Null, span), Some(key)) if span.is_empty() => key.clone(),
+        (Node::Scalar(_, span), _) => span.clone(),
+        (_, Some(key)) => key.clone(),
+        (Node::Map(entries, span), None) => entries.first().map_or(span.clone(), |e| e.key_span.clone()),
+        (Node::List(_, span), None) => span.start..span.start + 1,
+    };
+    spans.insert(pointer.clone(), place);
+    let length = pointer.len();
+    Some(match node {
+        Node::Scalar(value, _) => value.clone(),
+        Node::List(items, _) => {
+            let mut out = Vec::with_capacity(items.len());
+            for (index, item) in items.iter().enumerate() {
+                pointer.push_str(&format!("/{index}"));
+                out.push(value(item, pointer, None, spans, left, depth)?);
+                pointer.truncate(length);
+            }
+            Value::Array(out)
+        }
+        Node::Map(entries, _) => {
+            let mut out = Map::new();
+            for entry in entries {
+                pointer.push('/');
+                pointer.push_str(&entry.key.replace('~', "~0").replace('/', "~1"));
+                let inner = value(&entry.value, pointer, Some(&entry.key_span), spans, left, depth)?;
+                pointer.truncate(length);
+                out.insert(entry.key.clone(), inner);
+            }
+            Value::Object(out)
+        }
+    })
+}
+
+fn bytes(span: &YamlSpan) -> Range<usize> {
+    span.byte_range().unwrap_or(0..0)
+}
+
+fn first_line(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or("");
+    line.char_indices().nth(40).map_or(line, |(i, _)| &line[..i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn one(text: &str) -> Document {
+        read(text).unwrap().remove(0)
+    }
+
+    #[test]
+    fn reads_as_kubectl_does() {
+        let d = one(
+            "a: on\nb: 'on'\nc: 010\nd: ~\ne: 1.5\nf: 2001-01-01\ng: \"1\"\non: y\n1: x\nh: .5\ni: 0x1F\nj: 1_000\n",
+        );
+        let want = json!({"a": true, "b": "on", "c": 8, "d": null, "e": 1.5, "f": "2001-01-01", "g": "1",
+            "true": true, "1": "x", "h": 0.5, "i": 31, "j": 1000});
+        assert_eq!(d.value, want);
+    }
+
+    #[test]
+    fn spans_point_at_keys_of_maps_and_at_scalars() {
+        let text = "spec:\n  tls:\n  - match: [x, 한글]\n    port: 443\n";
+        let d = one(text);
+        let at = |p: &str| d.spans.iter().find(|(q, _)| q == p).map(|(_, s)| &text[s.clone()]);
+        assert_eq!(at("/spec/tls"), Some("tls"));
+        assert_eq!(at("/spec/tls/0"), Some("match"));
+        assert_eq!(at("/spec/tls/0/match/1"), Some("한글"));
+        assert_eq!(at("/spec/tls/0/port"), Some("443"));
+    }
+
+    #[test]
+    fn merges_and_aliases() {
+        let d = one("base: &b {x: 1, z: 2}\none: {<<: *b, z: 3}\ntwo: *b\n");
+        assert_eq!(d.value, json!({"base": {"x": 1, "z": 2}, "one": {"z": 3, "x": 1}, "two": {"x": 1, "z": 2}}));
+    }
+
+    #[test]
+    fn several_documents_and_empty_ones() {
+        let all = read("---\n# nothing\n---\na: 1\n---\n---\nb: 2\n").unwrap();
+        assert_eq!(all.len(), 2);
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let code = |t: &str| read(t).map_err(|e| e.code).err();
+        assert_eq!(code("a: 1\na: 2\n"), Some("E0306"));
+        assert_eq!(code("a: [1\nb: 2"), Some("E0305"));
+        assert_eq!(code("a:\n\t- b"), Some("E0305"));
+        assert_eq!(code(&format!("{}{}", "[".repeat(150), "]".repeat(150))), Some("E0308"));
+        assert!(code(&"[".repeat(100_000)).is_some());
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+        for i in 1..12 {
+            let r = vec![format!("*a{}", i - 1); 9].join(",");
+            bomb.push_str(&format!("a{i}: &a{i} [{r}]\n"));
+        }
+        assert_eq!(code(&bomb), Some("E0308"));
+        assert_eq!(code("a: !!binary aGk="), Some("E0309"));
+        assert_eq!(code("a: &x [*x]"), Some("E0308"));
+    }
+}

@@ -1,0 +1,300 @@
+//! Statements → scenarios with their blocks: which headers hold for what, where `for` ends, and
+//! everything that stands in the wrong place.
+
+use crate::diag::{Diagnostic, Place, Source};
+use crate::syntax::{Name, Span, Statement, Verb, Word};
+use std::sync::Arc;
+
+/// Deeper blocks are an error, so that no file can exhaust the stack.
+const MAX_DEPTH: usize = 32;
+
+#[derive(Debug)]
+pub struct FileBlocks<'a> {
+    /// Headers and teaching before the first `scenario` line, or of a file without one.
+    pub headers: Vec<&'a Statement>,
+    pub scenarios: Vec<ScenarioBlock<'a>>,
+}
+
+#[derive(Debug)]
+pub struct ScenarioBlock<'a> {
+    /// `None`: the file has no `scenario` line and is one itself.
+    pub line: Option<(&'a Statement, &'a Word, &'a [Name])>,
+    pub headers: Vec<&'a Statement>,
+    pub body: Vec<Node<'a>>,
+}
+
+#[derive(Debug)]
+pub enum Node<'a> {
+    Step(&'a Statement),
+    For { statement: &'a Statement, over: Over<'a>, body: Vec<Node<'a>> },
+}
+
+#[derive(Debug)]
+pub enum Over<'a> {
+    Words {
+        name: &'a Name,
+        words: &'a [Word],
+    },
+    /// The first row names the variables.
+    Table {
+        names: Vec<Name>,
+        rows: Vec<(&'a Statement, &'a [Word])>,
+    },
+}
+
+/// A block that is not closed yet.
+struct Open<'a> {
+    /// `None`: a line that could not be read, or a `for` too deep; its steps are still checked.
+    node: Option<(&'a Statement, Over<'a>)>,
+    opened: Span,
+    body: Vec<Node<'a>>,
+}
+
+pub fn blocks<'a>(source: &Arc<Source>, statements: &'a [Statement], errors: &mut Vec<Diagnostic>) -> FileBlocks<'a> {
+    let has_scenarios = statements.iter().any(|s| matches!(s.verb, Verb::Scenario { .. }));
+    let mut cutter = Cutter {
+        source,
+        file: FileBlocks { headers: vec![], scenarios: vec![] },
+        open: vec![],
+        stepped: None,
+        stray: false,
+        has_scenarios,
+        errors,
+    };
+    if !has_scenarios {
+        cutter.file.scenarios.push(ScenarioBlock { line: None, headers: vec![], body: vec![] });
+    }
+    for statement in statements {
+        cutter.statement(statement);
+    }
+    cutter.close_all("the file ends");
+    cutter.file
+}
+
+struct Cutter<'a, 'e> {
+    source: &'e Arc<Source>,
+    file: FileBlocks<'a>,
+    open: Vec<Open<'a>>,
+    /// The first step of the scenario, behind which no header may stand.
+    stepped: Option<Span>,
+    /// A step before the first scenario was already reported.
+    stray: bool,
+    has_scenarios: bool,
+    errors: &'e mut Vec<Diagnostic>,
+}
+
+impl<'a> Cutter<'a, '_> {
+    fn place(&self, span: &Span) -> Place {
+        Place { source: self.source.clone(), span: span.clone() }
+    }
+
+    fn before_first_scenario(&self) -> bool {
+        self.has_scenarios && self.file.scenarios.is_empty()
+    }
+
+    fn statement(&mut self, statement: &'a Statement) {
+        match &statement.verb {
+            Verb::Scenario { title, tags } => {
+                self.close_all("the next scenario starts");
+                self.stepped = None;
+                let line = Some((statement, title, tags.as_slice()));
+                self.file.scenarios.push(ScenarioBlock { line, headers: vec![], body: vec![] });
+            }
+            Verb::Title(_)
+            | Verb::Namespace(_)
+            | Verb::Gateway(_)
+            | Verb::Require(_)
+            | Verb::Set { .. }
+            | Verb::Let { .. }
+            | Verb::Within(_) => self.header(statement),
+            Verb::Text(_) | Verb::Criteria(_) | Verb::See(_) => self.keep_header(statement),
+            Verb::For { name, words } => {
+                let over = Some((statement, Over::Words { name, words }));
+                self.open_block(statement, over);
+            }
+            Verb::ForTable => {
+                self.open_block(statement, Some((statement, Over::Table { names: vec![], rows: vec![] })))
+            }
+            Verb::Row(cells) => self.row(statement, cells),
+            Verb::End => self.end(statement),
+            Verb::Broken { opens: true } => self.open_block(statement, None),
+            Verb::Broken { opens: false } => {}
+            _ => self.step(statement),
+        }
+    }
+
+    fn header(&mut self, statement: &'a Statement) {
+        if let Some(stepped) = self.stepped.clone() {
+            let verb = first_word(&self.source.text[statement.span.clone()]).to_string();
+            let d = Diagnostic::error("E0116", format!("the header `{verb}` stands behind a step"))
+                .at(self.place(&statement.span), "headers hold for all steps, so they stand before the first")
+                .at(self.place(&stepped), "the first step")
+                .help(format!("move `{verb}` above this line"));
+            self.errors.push(d);
+        }
+        self.keep_header(statement);
+    }
+
+    /// Headers with a wrong place are still obeyed, so that their names are known below.
+    fn keep_header(&mut self, statement: &'a Statement) {
+        if self.before_first_scenario() || !self.has_scenarios && self.open.is_empty() {
+            self.file.headers.push(statement);
+        } else if let Some(scenario) = self.file.scenarios.last_mut() {
+            scenario.headers.push(statement);
+        }
+    }
+
+    /// Says once a file that steps before the first scenario belong to none.
+    fn belongs(&mut self, statement: &Statement) -> bool {
+        if !self.before_first_scenario() {
+            self.stepped.get_or_insert(statement.span.clone());
+            return true;
+        }
+        if !self.stray {
+            self.stray = true;
+            let d = Diagnostic::error("E0115", "a step stands before the first `scenario` line")
+                .at(self.place(&statement.span), "belongs to no scenario")
+                .help("move it below a `scenario` line, or remove those lines: then the whole file is one scenario");
+            self.errors.push(d);
+        }
+        false
+    }
+
+    fn step(&mut self, statement: &'a Statement) {
+        if self.belongs(statement) {
+            self.body().push(Node::Step(statement));
+        }
+    }
+
+    fn body(&mut self) -> &mut Vec<Node<'a>> {
+        if let Some(open) = self.open.last_mut() {
+            return &mut open.body;
+        }
+        if self.file.scenarios.is_empty() {
+            self.file.scenarios.push(ScenarioBlock { line: None, headers: vec![], body: vec![] });
+        }
+        let last = self.file.scenarios.len() - 1;
+        &mut self.file.scenarios[last].body
+    }
+
+    fn open_block(&mut self, statement: &'a Statement, mut node: Option<(&'a Statement, Over<'a>)>) {
+        let belongs = self.belongs(statement);
+        if !belongs {
+            node = None;
+        }
+        if self.open.len() >= MAX_DEPTH {
+            if self.open.len() == MAX_DEPTH {
+                let d = Diagnostic::error("E0122", format!("blocks are nested more than {MAX_DEPTH} deep"))
+                    .at(self.place(&statement.span), "this one is too deep");
+                self.errors.push(d);
+            }
+            node = None;
+        }
+        let opened = first_line(&self.source.text, &statement.span);
+        self.open.push(Open { node, opened, body: vec![] });
+    }
+
+    fn row(&mut self, statement: &'a Statement, cells: &'a [Word]) {
+        let place = self.place(&statement.span);
+        if let Some(Open { node: None, body, .. }) = self.open.last()
+            && body.is_empty()
+        {
+            return;
+        }
+        let Some(Open { node: Some((_, Over::Table { names, rows })), body, .. }) = self.open.last_mut() else {
+            let d = Diagnostic::error("E0121", "a table row without a table")
+                .at(place, "rows stand directly below a line with `for` alone")
+                .help("write for, below it | name | name |, then the rows, the steps and end");
+            self.errors.push(d);
+            return;
+        };
+        if !body.is_empty() {
+            let d = Diagnostic::error("E0121", "a table row behind a step").at(place, "rows stand before the steps");
+            self.errors.push(d);
+        } else if names.is_empty() {
+            for cell in cells {
+                let text = cell.literal().unwrap_or_default();
+                if !is_name(&text) {
+                    let at = Place { source: place.source.clone(), span: cell.span.clone() };
+                    let d = Diagnostic::error("E0121", "the first row of a table names its variables")
+                        .at(at, "not a name")
+                        .help("a name is letters, digits, `_` and `-`, and starts with a letter");
+                    self.errors.push(d);
+                }
+                names.push(Name { span: cell.span.clone(), text });
+            }
+        } else if cells.len() != names.len() {
+            let d =
+                Diagnostic::error("E0121", format!("{} cells, and the table has {} columns", cells.len(), names.len()))
+                    .at(place, "")
+                    .at(
+                        Place {
+                            source: self.source.clone(),
+                            span: names[0].span.start..names[names.len() - 1].span.end,
+                        },
+                        "the columns",
+                    );
+            self.errors.push(d);
+        } else {
+            rows.push((statement, cells));
+        }
+    }
+
+    fn end(&mut self, statement: &'a Statement) {
+        let Some(open) = self.open.pop() else {
+            let d = Diagnostic::error("E0114", "`end` closes nothing")
+                .at(self.place(&statement.span), "no block is open here")
+                .help("`end` closes `for`; a scenario ends where the next one starts");
+            self.errors.push(d);
+            return;
+        };
+        self.close(open);
+    }
+
+    fn close(&mut self, open: Open<'a>) {
+        match open.node {
+            Some((statement, over)) => {
+                if let Over::Table { rows, .. } = &over
+                    && rows.is_empty()
+                {
+                    let d = Diagnostic::error("E0121", "`for` alone needs a table")
+                        .at(self.place(&open.opened), "no rows stand below it")
+                        .help("write for NAME in WORD…, or a table: | name | and below it | value |");
+                    self.errors.push(d);
+                }
+                if open.body.is_empty() {
+                    let d = Diagnostic::error("E0123", "a block without steps")
+                        .at(self.place(&open.opened), "nothing is repeated");
+                    self.errors.push(d);
+                }
+                self.body().push(Node::For { statement, over, body: open.body });
+            }
+            None => self.body().extend(open.body),
+        }
+    }
+
+    fn close_all(&mut self, why: &str) {
+        while let Some(open) = self.open.pop() {
+            let d = Diagnostic::error("E0113", "a block is not closed")
+                .at(self.place(&open.opened), format!("opens here; {why} before its `end`"))
+                .help("close it with a line `end`");
+            self.errors.push(d);
+            self.close(open);
+        }
+    }
+}
+
+fn first_word(text: &str) -> &str {
+    text.split([' ', '\t', '\r', '\n']).next().unwrap_or("")
+}
+
+fn first_line(text: &str, span: &Span) -> Span {
+    let line = text[span.clone()].lines().next().unwrap_or("");
+    span.start..span.start + line.len()
+}
+
+/// The grammar's `name`.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+}

@@ -1,0 +1,295 @@
+//! `expect …` lines → typed expectations.
+
+use super::build::Builder;
+use super::step::*;
+use super::value::{self, Unfit};
+use crate::diag::Diagnostic;
+use crate::syntax::{self, Compare, FactKind, ModifierKind, Span, Statement, Word};
+
+pub(super) fn build(b: &mut Builder<'_>, expect: &syntax::Expect, statement: &Statement) -> Option<Expect> {
+    let mut out =
+        Expect { negated: expect.negated, what: Expectation::Direct, within: None, stable: None, because: None };
+    let mut every = None;
+    let mut on = None;
+    let mut seen: Vec<(ModifierKind, Span)> = vec![];
+    let mut failed = false;
+    for modifier in &expect.modifiers {
+        if let Some((_, first)) = seen.iter().find(|(k, _)| *k == modifier.kind) {
+            let d = Diagnostic::error("E0117", "the same modifier twice")
+                .at(b.at(&modifier.span), "again")
+                .at(b.at(first), "first here");
+            b.report(d);
+            failed = true;
+            continue;
+        }
+        seen.push((modifier.kind, modifier.span.clone()));
+        let word = &modifier.word;
+        let read = match modifier.kind {
+            ModifierKind::Within => b.value_word(word, value::duration).map(|d| out.within = Some(d)),
+            ModifierKind::Every => b.value_word(word, value::duration).map(|d| every = Some(d)),
+            ModifierKind::Stable => b.value_word(word, value::stable).map(|s| out.stable = Some(s)),
+            ModifierKind::Because => b.fixed_word(word).map(|t| out.because = Some(t)),
+            ModifierKind::On => {
+                on = Some(word);
+                Some(())
+            }
+        };
+        failed |= read.is_none();
+    }
+    let what = expectation(b, expect, on, statement);
+    if is_about_exec(&expect.what) {
+        // Marked even when this line is wrong: the exec is judged by its expects all the same.
+        let step = b.probe(statement)?;
+        if let Some(exec) = b.exec_step(step) {
+            exec.has_expects = true;
+            exec.every = match (exec.every, every) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+    } else if every.is_some() {
+        let span = seen.iter().find(|(k, _)| *k == ModifierKind::Every).map_or(expect.span.clone(), |(_, s)| s.clone());
+        let d = Diagnostic::error("E0210", "`every` repeats a command, and this expectation reads state")
+            .at(b.at(&span), "state is watched; nothing is repeated")
+            .help("remove `every …`; `within …` says how long to wait");
+        b.report(d);
+        failed = true;
+    }
+    out.what = what?;
+    (!failed).then_some(out)
+}
+
+/// Whether the expectation is about what the last exec did.
+fn is_about_exec(what: &syntax::Expectation) -> bool {
+    use syntax::Expectation as E;
+    !matches!(what, E::Listener { .. } | E::Cluster { .. } | E::Route { .. } | E::List { .. })
+}
+
+fn expectation(
+    b: &mut Builder<'_>,
+    expect: &syntax::Expect,
+    on: Option<&Word>,
+    statement: &Statement,
+) -> Option<Expectation> {
+    use syntax::Expectation as E;
+    Some(match &expect.what {
+        E::Status(words) => Expectation::Status(values(b, words, value::status)?),
+        E::Exit(words) => Expectation::Exit(values(b, words, value::exit)?),
+        E::SslVerify(word) => Expectation::SslVerify(b.value_word(word, value::integer)?),
+        E::Header { name, matches } => {
+            let name = b.value_word(name, header_name)?;
+            let matches = match matches {
+                Some(m) => Some(text_match(b, m)?),
+                None => None,
+            };
+            Expectation::Header { name, matches }
+        }
+        E::Output { kind, matches } => {
+            let matches = text_match(b, matches)?;
+            match kind {
+                syntax::OutputKind::Body => Expectation::Body(matches),
+                syntax::OutputKind::Stdout => Expectation::Stdout(matches),
+                syntax::OutputKind::Stderr => Expectation::Stderr(matches),
+            }
+        }
+        E::Certificate { field, matches } => {
+            let (field, whole) = match field {
+                syntax::CertificateField::San => (CertificateField::San, true),
+                syntax::CertificateField::Subject => (CertificateField::Subject, false),
+                syntax::CertificateField::Issuer => (CertificateField::Issuer, false),
+            };
+            let matches = match matches {
+                // A name is a whole subject alternative name, but only a part of a distinguished name.
+                syntax::TextMatch::Plain(word) if whole => TextMatch::Equals(b.text_word(word)?),
+                syntax::TextMatch::Plain(word) => TextMatch::Contains(b.text_word(word)?),
+                other => text_match(b, other)?,
+            };
+            Expectation::Certificate { field, matches }
+        }
+        E::Blocked(word) => Expectation::Blocked(match word {
+            Some(word) => Some(b.value_word(word, value::blocked_by)?),
+            None => None,
+        }),
+        E::Direct => Expectation::Direct,
+        E::Via(word) => {
+            let text = b.fixed_word(word)?;
+            let (name, port) = b.read_text(&text, &word.span, value::host_port)?;
+            let gateway = b.default_gateway();
+            let gateway = b.read_text(&name, &word.span, |w| value::workload(w, &gateway.namespace, Some(&gateway)))?;
+            Expectation::Via { gateway, port }
+        }
+        E::Path(words) => {
+            let mut hops = vec![];
+            for word in words {
+                let text = b.fixed_word(word)?;
+                if text.contains("->") && text != "->" {
+                    let d = Diagnostic::error("E0205", format!("`{text}`: blanks stand around `->`"))
+                        .at(b.at(&word.span), "one word")
+                        .help(format!("write {}", text.replace("->", " -> ")));
+                    b.report(d);
+                    return None;
+                }
+                let (name, port) = b.read_text(&text, &word.span, value::host_port)?;
+                hops.push(Hop { name, port });
+            }
+            path_shape(b, &hops, words)?;
+            Expectation::Path(hops)
+        }
+        E::Peer(word) => {
+            let text = b.text_word(word)?;
+            if let [Part::Literal(id)] = text.0.as_slice() {
+                let id = id.clone();
+                b.read_text(&id, &word.span, spiffe)?;
+            }
+            Expectation::Peer(text)
+        }
+        E::Log { proxy, matches } => {
+            let proxy = b.workload_word(proxy)?;
+            Expectation::Log { proxy, matches: text_match(b, matches)? }
+        }
+        E::Listener { port, facts } => {
+            let port = b.value_word(port, value::port)?;
+            let on = match on {
+                Some(word) => b.workload_word(word)?,
+                None => b.default_gateway(),
+            };
+            Expectation::Listener { port, on: Some(on), facts: all_facts(b, facts, true)? }
+        }
+        E::Cluster { host, subset, facts } => {
+            let text = b.fixed_word(host)?;
+            let (name, port) = b.read_text(&text, &host.span, value::host_port)?;
+            let subset = match subset {
+                Some(word) => Some(b.fixed_word(word)?),
+                None => None,
+            };
+            let on = b.proxy(on, &expect.span)?;
+            Expectation::Cluster { host: name, port, subset, on: Some(on), facts: all_facts(b, facts, false)? }
+        }
+        E::Route { name } => {
+            let name = b.fixed_word(name)?;
+            b.route(name, &statement.span);
+            return None;
+        }
+        E::List { list, compare } => {
+            let (kind, on) = b.list(list)?;
+            let compare = match compare {
+                Compare::Count(word) => ListCompare::Count(b.value_word(word, value::count)?),
+                Compare::FewerThan(operand) => ListCompare::FewerThan(b.operand(operand)?),
+                Compare::SameAs(operand) => ListCompare::SameAs(b.operand(operand)?),
+            };
+            Expectation::List { list: kind, on, compare }
+        }
+    })
+}
+
+fn values<T>(b: &mut Builder<'_>, words: &[Word], read: impl Fn(&str) -> Result<T, Unfit>) -> Option<Vec<T>> {
+    let words = b.several(words)?;
+    let read: Vec<Option<T>> = words.iter().map(|w| b.read_text(&w.text, &w.span, &read)).collect();
+    read.into_iter().collect()
+}
+
+fn text_match(b: &mut Builder<'_>, matches: &syntax::TextMatch) -> Option<TextMatch> {
+    Some(match matches {
+        syntax::TextMatch::Plain(word) | syntax::TextMatch::Equals(word) => TextMatch::Equals(b.text_word(word)?),
+        syntax::TextMatch::Contains(word) => TextMatch::Contains(b.text_word(word)?),
+        syntax::TextMatch::Matches(regex) => TextMatch::Matches(b.regex(regex)?),
+    })
+}
+
+fn header_name(word: &str) -> Result<String, Unfit> {
+    let name = word.strip_suffix(':').unwrap_or(word);
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    match !name.is_empty() && name.chars().all(token) {
+        true => Ok(name.to_string()),
+        false => {
+            Err(Unfit { why: "not a header's name".into(), help: Some("write expect header NAME == TEXT".into()) })
+        }
+    }
+}
+
+fn spiffe(id: &str) -> Result<(), Unfit> {
+    let rest = id.strip_prefix("spiffe://");
+    match rest.map(|r| r.split('/').collect::<Vec<_>>()).as_deref() {
+        Some([domain, "ns", namespace, "sa", account])
+            if ![domain, namespace, account].iter().any(|p| p.is_empty()) =>
+        {
+            Ok(())
+        }
+        _ => Err(Unfit {
+            why: "not a workload's SPIFFE id".into(),
+            help: Some("write spiffe://cluster.local/ns/NAMESPACE/sa/ACCOUNT".into()),
+        }),
+    }
+}
+
+/// A path starts at a client, which has no port; every later stop may name one.
+fn path_shape(b: &mut Builder<'_>, hops: &[Hop], words: &[Word]) -> Option<()> {
+    if let (Some(Hop { port: Some(port), name }), Some(word)) = (hops.first(), words.first()) {
+        let d = Diagnostic::error("E0205", "a path starts at the client, which has no port")
+            .at(b.at(&word.span), "")
+            .help(format!("write {name}, without :{port}"));
+        b.report(d);
+        return None;
+    }
+    Some(())
+}
+
+fn all_facts(b: &mut Builder<'_>, facts: &[syntax::Fact], listener: bool) -> Option<Vec<Fact>> {
+    let read: Vec<Option<Fact>> = facts.iter().map(|f| fact(b, f, listener)).collect();
+    read.into_iter().collect()
+}
+
+fn fact(b: &mut Builder<'_>, fact: &syntax::Fact, listener: bool) -> Option<Fact> {
+    let misplaced = |b: &mut Builder<'_>, name: &str| {
+        let (is, other) = if listener { ("listener", "cluster") } else { ("cluster", "listener") };
+        let d = Diagnostic::error("E0119", format!("`{name}` is a fact of a {other}, not of a {is}"))
+            .at(b.at(&fact.span), "")
+            .help(format!("write expect {other} … {name} …"));
+        b.report(d);
+        None
+    };
+    Some(match &fact.kind {
+        FactKind::RequireClientCertificate if listener => Fact::RequireClientCertificate,
+        FactKind::RequireClientCertificate => return misplaced(b, "requireClientCertificate"),
+        FactKind::To { host, subset } if listener => {
+            let host = b.fixed_word(host)?;
+            let subset = match subset {
+                Some(word) => Some(b.fixed_word(word)?),
+                None => None,
+            };
+            Fact::To { host, subset }
+        }
+        FactKind::To { .. } => return misplaced(b, "to"),
+        FactKind::Value { name, word } => match (name.as_str(), listener) {
+            ("mode", true) => Fact::Mode(b.value_word(word, |w| {
+                one_of(w, &["PASSTHROUGH", "ISTIO_MUTUAL", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH"])
+            })?),
+            ("chains", true) => Fact::Chains(b.value_word(word, value::count)?),
+            ("bound", true) => Fact::Bound(b.value_word(word, value::port)?),
+            ("type", false) => Fact::Type(
+                b.value_word(word, |w| one_of(w, &["STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST", "STATIC"]))?,
+            ),
+            ("tls", false) => {
+                Fact::Tls(b.value_word(word, |w| one_of(w, &["none", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]))?)
+            }
+            ("sni", _) => Fact::Sni(b.fixed_word(word)?),
+            ("san", _) => Fact::San(b.fixed_word(word)?),
+            ("alpn", _) => Fact::Alpn(b.fixed_word(word)?),
+            _ => return misplaced(b, name),
+        },
+    })
+}
+
+/// The known word that is meant, whatever its case, `-` as good as `_`.
+fn one_of(word: &str, known: &[&str]) -> Result<String, Unfit> {
+    let plain = |w: &str| w.to_lowercase().replace('-', "_");
+    match known.iter().find(|k| plain(k) == plain(word)) {
+        Some(k) => Ok(k.to_string()),
+        None => Err(match crate::diag::suggest::nearest(word, known.iter().copied()) {
+            Some(near) => {
+                Unfit { why: format!("did you mean `{near}`?"), help: Some(format!("known are: {}", known.join(" "))) }
+            }
+            None => Unfit { why: "unknown".into(), help: Some(format!("known are: {}", known.join(" "))) },
+        }),
+    }
+}

@@ -1,0 +1,217 @@
+//! What single words mean: durations, ports, statuses, workloads. Each says what it takes.
+
+use super::step::{BlockedBy, OutboundPolicy, Stable, StatusPattern, Workload};
+use std::time::Duration;
+
+/// Why a word does not fit: beneath the caret, and what to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    pub why: String,
+    pub help: Option<String>,
+}
+
+type Fit<T> = Result<T, Unfit>;
+
+fn unfit<T>(why: impl Into<String>, help: impl Into<String>) -> Fit<T> {
+    Err(Unfit { why: why.into(), help: Some(help.into()) })
+}
+
+/// `500ms`, `10s`, `1.5s`, `2m`, `1h`; more than nothing, at most a day.
+pub fn duration(word: &str) -> Fit<Duration> {
+    let split = word.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(word.len());
+    let (number, unit) = word.split_at(split);
+    let Ok(number) = number.parse::<f64>() else {
+        return unfit("not a duration", "write a number and a unit: 500ms, 10s, 2m");
+    };
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        "" => {
+            return unfit("a duration needs its unit", format!("write {word}s for seconds, {word}ms for milliseconds"));
+        }
+        _ => return unfit(format!("unknown unit `{unit}`"), "units are ms, s, m and h"),
+    };
+    match seconds > 0.0 && seconds <= 86_400.0 {
+        true => Ok(Duration::from_secs_f64(seconds)),
+        false => unfit("out of range", "a duration is more than 0 and at most 24h"),
+    }
+}
+
+/// `2s` or `3x`.
+pub fn stable(word: &str) -> Fit<Stable> {
+    if let Some(times) = word.strip_suffix('x') {
+        return match times.parse::<u32>() {
+            Ok(n) if (1..=1000).contains(&n) => Ok(Stable::Times(n)),
+            _ => unfit("not a number of times", "write stable 3x (1 to 1000), or stable 2s"),
+        };
+    }
+    duration(word).map(Stable::For)
+}
+
+pub fn port(word: &str) -> Fit<u16> {
+    match word.parse::<u16>() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => unfit("not a port", "a port is a number from 1 to 65535"),
+    }
+}
+
+pub fn count(word: &str) -> Fit<usize> {
+    match word.parse::<u32>() {
+        Ok(n) => Ok(n as usize),
+        Err(_) => unfit("not a number", "write a count: 0, 1, 2 …"),
+    }
+}
+
+pub fn exit(word: &str) -> Fit<i32> {
+    match word.parse::<i32>() {
+        Ok(n) if (0..=255).contains(&n) => Ok(n),
+        _ => unfit("not an exit code", "an exit code is a number from 0 to 255; curl's 35 is a failed TLS handshake"),
+    }
+}
+
+pub fn integer(word: &str) -> Fit<i64> {
+    word.parse::<i64>()
+        .or_else(|_| unfit("not a number", "0 is a verified chain; other numbers are OpenSSL's verify results"))
+}
+
+/// `200`, `2xx`, `000`.
+pub fn status(word: &str) -> Fit<StatusPattern> {
+    let bytes = word.as_bytes();
+    if bytes.len() == 3 && word[1..].eq_ignore_ascii_case("xx") && (b'1'..=b'5').contains(&bytes[0]) {
+        return Ok(StatusPattern::Class(u16::from(bytes[0] - b'0')));
+    }
+    match word.parse::<u16>() {
+        Ok(0) if word == "000" => Ok(StatusPattern::Code(0)),
+        Ok(n) if (100..=599).contains(&n) && bytes.len() == 3 => Ok(StatusPattern::Code(n)),
+        _ => unfit("not a status", "a status is 200, 2xx, 301 or 302, or 000 for no response at all"),
+    }
+}
+
+/// `REGISTRY_ONLY` and so on, upper or lower case, `-` or `_`.
+pub fn blocked_by(word: &str) -> Fit<BlockedBy> {
+    let plain = word.to_lowercase().replace('_', "-");
+    Ok(match plain.as_str() {
+        "registry-only" => BlockedBy::RegistryOnly,
+        "sidecar-scope" => BlockedBy::SidecarScope,
+        "authorization" => BlockedBy::Authorization,
+        "no-route" => BlockedBy::NoRoute,
+        "network" => BlockedBy::Network,
+        "upstream" => BlockedBy::Upstream,
+        _ => {
+            let known = ["REGISTRY_ONLY", "sidecar-scope", "authorization", "no-route", "network", "upstream"];
+            let meant = match plain.as_str() {
+                "denied" | "rbac" | "authorizationpolicy" | "authz" | "policy" | "forbidden" => Some("authorization"),
+                "sidecar" | "scope" => Some("sidecar-scope"),
+                "blackhole" | "blackholecluster" | "registry" | "outbound" => Some("REGISTRY_ONLY"),
+                "route" | "404" | "nr" => Some("no-route"),
+                "firewall" | "networkpolicy" | "timeout" | "reset" => Some("network"),
+                "site" | "server" => Some("upstream"),
+                _ => crate::diag::suggest::nearest(word, known),
+            };
+            return match meant {
+                Some(m) => unfit(format!("did you mean `{m}`?"), format!("causes are: {}", known.join(" "))),
+                None => unfit("not a cause", format!("causes are: {}", known.join(" "))),
+            };
+        }
+    })
+}
+
+pub fn outbound(word: &str) -> Fit<OutboundPolicy> {
+    match word.to_lowercase().replace('-', "_").as_str() {
+        "registry_only" => Ok(OutboundPolicy::RegistryOnly),
+        "allow_any" => Ok(OutboundPolicy::AllowAny),
+        _ => unfit("not an outbound policy", "write REGISTRY_ONLY or ALLOW_ANY"),
+    }
+}
+
+/// `NAME`, `NAME.NAMESPACE`, `deploy/NAME`, `deploy/NAME.NAMESPACE`. A bare name that is the default
+/// gateway's means the gateway; any other is looked up in `namespace`.
+pub fn workload(word: &str, namespace: &str, gateway: Option<&Workload>) -> Fit<Workload> {
+    let (kind, rest) = word.split_once('/').unwrap_or(("deploy", word));
+    if !matches!(kind, "deploy" | "deployment" | "deployments") {
+        return unfit(
+            format!("`{kind}/…` is not a workload here"),
+            "write NAME, NAME.NAMESPACE or deploy/NAME; all its pods are meant",
+        );
+    }
+    let (name, own) = match rest.split_once('.') {
+        Some((name, namespace)) => (name, Some(namespace)),
+        None => (rest, None),
+    };
+    for part in [Some(name), own].into_iter().flatten() {
+        if !is_label(part) {
+            let why = if part.is_empty() {
+                "a name is missing".to_string()
+            } else {
+                format!("`{part}` cannot name a workload")
+            };
+            return unfit(why, "write NAME or NAME.NAMESPACE: lower-case letters, digits and `-`");
+        }
+    }
+    let namespace = match (own, gateway) {
+        (Some(own), _) => own,
+        (None, Some(gateway)) if gateway.name == name => &gateway.namespace,
+        _ => namespace,
+    };
+    Ok(Workload { name: name.to_string(), namespace: namespace.to_string() })
+}
+
+/// `HOST[:PORT]`.
+pub fn host_port(word: &str) -> Fit<(String, Option<u16>)> {
+    if word.contains("://") {
+        let host = word.split("://").nth(1).unwrap_or("").split('/').next().unwrap_or("");
+        return unfit("a host, not a URL", format!("write {host}, or {host}:443"));
+    }
+    match word.rsplit_once(':') {
+        Some((host, number)) if !host.is_empty() => Ok((host.to_string(), Some(port(number)?))),
+        Some(_) => unfit("the host is missing", "write HOST or HOST:PORT"),
+        None if word.is_empty() => unfit("the host is missing", "write HOST or HOST:PORT"),
+        None => Ok((word.to_string(), None)),
+    }
+}
+
+/// A label of RFC 1123, as names of namespaces and workloads are.
+pub fn is_label(text: &str) -> bool {
+    let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.len() <= 63 && text.chars().all(ok) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for bad in ["10", "0s", "s", "-1s", "10 s", "1e9s", "99h", "..s", "10sec", ""] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn statuses() {
+        assert_eq!(status("200"), Ok(StatusPattern::Code(200)));
+        assert_eq!(status("000"), Ok(StatusPattern::Code(0)));
+        assert_eq!(status("2xx"), Ok(StatusPattern::Class(2)));
+        for bad in ["0", "20", "2000", "6xx", "0xx", "ok", "한글", "+20"] {
+            assert!(status(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn workloads() {
+        let gateway = Workload { name: "istio-egressgateway".into(), namespace: "istio-system".into() };
+        let read = |w: &str| workload(w, "mesh-test", Some(&gateway)).map(|w| w.to_string()).ok();
+        assert_eq!(read("sleep").as_deref(), Some("sleep.mesh-test"));
+        assert_eq!(read("sleep.other").as_deref(), Some("sleep.other"));
+        assert_eq!(read("deploy/sleep").as_deref(), Some("sleep.mesh-test"));
+        assert_eq!(read("istio-egressgateway").as_deref(), Some("istio-egressgateway.istio-system"));
+        for bad in ["", "a.b.c", "Sleep", "pod/x", "sleep.", "a b"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

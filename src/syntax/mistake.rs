@@ -1,0 +1,276 @@
+//! Lines that do not parse: what is wrong, what stands there, what was probably meant.
+
+use super::ast::Span;
+use super::cut::{Line, Unclosed};
+use super::grammar::Rule;
+use super::token::{TokenKind, tokens};
+use super::vocabulary::*;
+use crate::diag::suggest::nearest;
+use crate::diag::{Diagnostic, Place};
+use pest::error::{Error, InputLocation};
+
+type At<'a> = &'a dyn Fn(Span) -> Place;
+
+/// The words of a statement as written (quotes included), with spans into the statement.
+fn words(text: &str) -> Vec<(&str, Span)> {
+    tokens(text)
+        .into_iter()
+        .filter(|t| !matches!(t.kind, TokenKind::Blank | TokenKind::Newline | TokenKind::Continuation))
+        .map(|t| (&text[t.span.clone()], t.span))
+        .collect()
+}
+
+/// Whether a line that cannot be read opens a block, so that its `end` is not called an orphan.
+pub(super) fn opens_block(text: &str) -> bool {
+    let first = text.split([' ', '\t', '\r', '\n']).next().unwrap_or("");
+    find_verb(first).is_some_and(|v| v.opens)
+}
+
+/// Mistakes that are seen from the first words alone: unknown, guessed and later verbs and
+/// expectations.
+pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
+    let end = text.find([' ', '\t', '\r', '\n']).unwrap_or(text.len());
+    let verb = &text[..end];
+    let at = |span: &Span| place(offset + span.start..offset + span.end);
+    let first = 0..end;
+    if text.starts_with("\"\"\"") || text.starts_with('|') {
+        return None;
+    }
+    if let Some(entry) = LATER_VERBS.iter().find(|v| v.word == verb) {
+        return Some(
+            Diagnostic::error("E0106", format!("`{verb}` is part of the language, but not of this version"))
+                .at(at(&first), "not run yet")
+                .help(format!("its form will be: {}", entry.usage)),
+        );
+    }
+    if VERBS.iter().any(|v| v.word == verb) {
+        return match verb {
+            "expect" => expectation(text, offset, place),
+            "require" | "capture" => later_argument(verb, text, offset, place),
+            _ => None,
+        };
+    }
+    let mut d = Diagnostic::error("E0104", format!("unknown verb `{}`", shorten(verb)));
+    let lower = verb.to_lowercase();
+    if let Some((_, meant)) = GUESSED_VERBS.iter().find(|(w, _)| *w == lower.trim_end_matches(':')) {
+        d = d.at(at(&first), "not a verb of this language").help(format!("write {meant}"));
+    } else if let Some((word, usage)) = EXPECTATIONS.iter().find(|(w, _)| *w == verb) {
+        d = d.at(at(&first), format!("`{word}` stands behind `expect`")).help(format!("write {usage}"));
+    } else if let Some(near) = nearest(verb, VERBS.iter().chain(LATER_VERBS).map(|v| v.word)) {
+        d = d.at(at(&first), format!("did you mean `{near}`?"));
+        if let Some(entry) = find_verb(near) {
+            d = d.help(format!("write {}", entry.usage));
+        }
+    } else if verb.starts_with("---") || verb.ends_with(':') {
+        d = d
+            .at(at(&first), "this looks like YAML")
+            .help("manifests stand in files of their own (`apply FILE`), or between `apply <<YAML` and `YAML`");
+    } else if verb == "$" || verb == ">" {
+        d = d.at(at(&first), "a prompt is not part of a step").help("write exec WORKLOAD COMMAND…");
+    } else if verb.starts_with("//") || verb.starts_with("--") {
+        d = d.at(at(&first), "not a comment").help("a comment starts with `#`");
+    } else {
+        let verbs: Vec<&str> = VERBS.iter().map(|v| v.word).collect();
+        d = d.at(at(&first), "a line starts with a verb").help(format!("verbs are: {}", verbs.join(" ")));
+    }
+    Some(d)
+}
+
+fn later_argument(verb: &str, text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
+    let words = words(text);
+    let (index, later) = match verb {
+        "require" => (1, LATER_REQUIREMENTS),
+        _ => (words.iter().position(|(w, _)| *w == "=")? + 1, LATER_CAPTURES),
+    };
+    let (word, span) = words.get(index)?;
+    later.contains(word).then(|| {
+        Diagnostic::error("E0106", format!("`{verb} … {word}` is part of the language, but not of this version"))
+            .at(place(offset + span.start..offset + span.end), "not run yet")
+    })
+}
+
+fn expectation(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
+    let words = words(text);
+    let at = |span: &Span| place(offset + span.start..offset + span.end);
+    let mut index = 1;
+    if words.get(1).is_some_and(|(w, _)| *w == "no") {
+        index = 2;
+    }
+    let (word, span) = words.get(index)?;
+    if EXPECTATIONS.iter().any(|(w, _)| w == word) {
+        return None;
+    }
+    // `route` is read, so that its lesson can be given; it is refused in the plan.
+    if *word == "route" {
+        return None;
+    }
+    if LATER_EXPECTATIONS.contains(word) {
+        return Some(
+            Diagnostic::error("E0106", format!("`expect {word}` is part of the language, but not of this version"))
+                .at(at(span), "not judged yet"),
+        );
+    }
+    let d = Diagnostic::error("E0118", format!("unknown expectation `{}`", shorten(word)));
+    let lower = word.to_lowercase();
+    let is_status = word.len() == 3
+        && word.starts_with(|c: char| c.is_ascii_digit())
+        && word[1..].chars().all(|c| c.is_ascii_digit() || c == 'x');
+    if let Some((_, meant)) = GUESSED_EXPECTATIONS.iter().find(|(w, _)| *w == *word || *w == lower) {
+        return Some(d.at(at(span), "not a word of this language").help(format!("write {meant}")));
+    }
+    if is_status {
+        return Some(d.at(at(span), "a status?").help(format!("write expect status {word}")));
+    }
+    if let Some(near) = nearest(word, EXPECTATIONS.iter().map(|(w, _)| *w)) {
+        let usage = EXPECTATIONS.iter().find(|(w, _)| *w == near).map_or("", |(_, u)| u);
+        return Some(d.at(at(span), format!("did you mean `{near}`?")).help(format!("write {usage}")));
+    }
+    let all: Vec<&str> = EXPECTATIONS.iter().map(|(w, _)| *w).collect();
+    Some(d.at(at(span), "nothing can be expected by this name").help(format!("expectations are: {}", all.join(" "))))
+}
+
+/// A known verb whose words do not fit.
+pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<'_>) -> Diagnostic {
+    let at = |span: Span| place(offset + span.start..offset + span.end);
+    let words = words(text);
+    let position = match error.location {
+        InputLocation::Pos(p) => p,
+        InputLocation::Span((p, _)) => p,
+    };
+    let head = words.first().map_or("", |(w, _)| *w);
+    if head.starts_with('|') {
+        return Diagnostic::error("E0121", "a table row starts and ends with `|`")
+            .at(at(text.len()..text.len()), "the closing `|` is missing")
+            .help("write | cell | cell |");
+    }
+    if head.starts_with("\"\"\"") {
+        return Diagnostic::error("E0107", "a `\"\"\"` text stands alone")
+            .at(at(position.min(text.len())..text.len()), "unexpected behind the text")
+            .help("put what follows on a line of its own");
+    }
+    let (what, usage) = usage(&words);
+    // The word at which reading stopped, or the end of the statement.
+    let stopped = words.iter().find(|(_, s)| s.end > position);
+    let Some((word, span)) = stopped else {
+        return Diagnostic::error("E0107", format!("`{what}` is not finished"))
+            .at(at(text.len()..text.len()), "something is missing here")
+            .help(format!("write {usage}"));
+    };
+    let last = position >= span.start && words.last().is_some_and(|(_, s)| s == span);
+    let d = Diagnostic::error("E0107", format!("unexpected `{}` in `{what}`", shorten(word)));
+    let listener = what == "expect listener" || what == "expect cluster";
+    let options: Vec<&str> = MODIFIERS
+        .iter()
+        .map(|(w, _)| *w)
+        .chain(if listener { FACTS.iter().map(|(w, _)| *w).collect() } else { vec![] })
+        .collect();
+    if head == "expect" {
+        if let Some((_, form)) = MODIFIERS.iter().chain(FACTS).find(|(w, _)| w == word && last && options.contains(w)) {
+            return d.at(at(text.len()..text.len()), format!("`{word}` needs a value")).help(format!("write {form}"));
+        }
+        if let Some(near) = nearest(word, options.iter().copied()) {
+            return Diagnostic::error("E0119", format!("unknown word `{}` in `{what}`", shorten(word)))
+                .at(at(span.clone()), format!("did you mean `{near}`?"))
+                .help(format!("write {usage}"));
+        }
+        if listener {
+            let facts: Vec<&str> = FACTS.iter().map(|(w, _)| *w).collect();
+            return Diagnostic::error("E0119", format!("unknown fact `{}`", shorten(word)))
+                .at(at(span.clone()), "not a fact of a listener or cluster")
+                .help(format!("facts are: {}", facts.join(" ")));
+        }
+        if word.starts_with("/") {
+            return d
+                .at(at(span.clone()), "a regex that is not closed?")
+                .help("write matches /REGEX/, a `/` in it as `\\/`");
+        }
+        if let Some(before) = words.iter().take_while(|(_, s)| s.end <= span.start).last()
+            && before.0 == "matches"
+        {
+            return d
+                .at(at(span.clone()), "`matches` takes a regex between slashes")
+                .help(format!("write matches /{}/", shorten(word.trim_matches(['"', '\'']))));
+        }
+    }
+    if matches!(head, "title" | "note" | "pause" | "criteria" | "scenario" | "let") && words.len() > 2 {
+        let rest = text[words[1].1.start..].trim();
+        let from = if head == "let" { span.start } else { words[1].1.start };
+        if !rest.contains('"') && head != "let" {
+            return d
+                .at(at(from..text.len()), "a text of several words stands in quotes")
+                .help(format!("write {head} \"{}\"", shorten(rest)));
+        }
+    }
+    if matches!(head, "title" | "note" | "pause" | "criteria") && words.get(1).is_some_and(|(w, _)| w.starts_with("<<"))
+    {
+        return d
+            .at(at(span.clone()), "no heredoc here")
+            .help("a text of several lines stands between \"\"\" and \"\"\"");
+    }
+    let label = if last && span.end == text.len() && position >= span.end {
+        "something is missing behind it"
+    } else {
+        "does not fit here"
+    };
+    d.at(at(span.clone()), label).help(format!("write {usage}"))
+}
+
+/// What the statement is called, and its form.
+fn usage(words: &[(&str, Span)]) -> (String, String) {
+    let head = words.first().map_or("", |(w, _)| *w);
+    if head == "expect" {
+        let what = words.iter().skip(1).map(|(w, _)| *w).find(|w| *w != "no").unwrap_or("");
+        if let Some((word, usage)) = EXPECTATIONS.iter().find(|(w, _)| *w == what) {
+            return (format!("expect {word}"), usage.to_string());
+        }
+    }
+    match find_verb(head) {
+        Some(entry) => (head.to_string(), entry.usage.to_string()),
+        None => (head.to_string(), String::new()),
+    }
+}
+
+/// What a line leaves open.
+pub(super) fn unclosed(what: Unclosed, text: &str, line: &Line, place: At<'_>) -> Diagnostic {
+    match what {
+        Unclosed::Quote(span) => {
+            let quote = &text[span.start..span.start + 1];
+            let help = if quote == "'" {
+                "an apostrophe in a text: put the text in double quotes, \"don't\"".to_string()
+            } else {
+                "a quote closes on its own line; a text of several lines stands between \"\"\" and \"\"\"".to_string()
+            };
+            Diagnostic::error("E0101", format!("the quote {quote} is not closed"))
+                .at(place(span.start..span.start + 1), "opens here")
+                .help(help)
+        }
+        Unclosed::Heredoc(span, tag) => {
+            let body = &text[span.end..line.whole.end];
+            let near = body.lines().skip(1).find(|l| {
+                let l = l.trim();
+                l.eq_ignore_ascii_case(&tag)
+                    || l.trim_end_matches([';', '.', ':']) == tag
+                    || l.starts_with(&format!("{tag} "))
+            });
+            let mut d = Diagnostic::error("E0102", format!("the block `<<{tag}` is not closed"))
+                .at(place(span), "opens here")
+                .help(format!("close it with a line on which `{tag}` stands alone"));
+            if let Some(near) = near {
+                d = d.help(format!("the line `{}` does not close it", shorten(near.trim())));
+            }
+            d
+        }
+        Unclosed::Text(span) => Diagnostic::error("E0103", "the text `\"\"\"` is not closed")
+            .at(place(span), "opens here")
+            .help("close it with a second \"\"\""),
+    }
+}
+
+/// A word fit for a message: at most 60 characters, on one line.
+pub(super) fn shorten(word: &str) -> String {
+    let line = word.lines().next().unwrap_or("");
+    match line.char_indices().nth(60) {
+        Some((i, _)) => format!("{}…", &line[..i]),
+        None => line.to_string(),
+    }
+}

@@ -1,0 +1,198 @@
+//! The words of the language, as tables: what exists, how it is used, what people write instead,
+//! and what a later version will know. One place, so that errors, completion and docs agree.
+
+/// A verb, how it is written, and whether it opens a block that `end` closes.
+pub struct VerbEntry {
+    pub word: &'static str,
+    pub usage: &'static str,
+    pub opens: bool,
+}
+
+const fn verb(word: &'static str, usage: &'static str) -> VerbEntry {
+    VerbEntry { word, usage, opens: false }
+}
+
+/// Every verb of this version.
+pub const VERBS: &[VerbEntry] = &[
+    verb("title", "title \"TEXT\""),
+    verb("namespace", "namespace NAME"),
+    verb("gateway", "gateway NAME.NAMESPACE"),
+    verb("require", "require outbound REGISTRY_ONLY|ALLOW_ANY, require gateway port N, require access-log [peer]"),
+    verb("set", "set NAME = WORD…"),
+    verb("let", "let NAME = WORD"),
+    verb("within", "within 10s"),
+    verb("scenario", "scenario \"TITLE\" [tag, tag]"),
+    verb("criteria", "criteria \"TEXT\""),
+    verb("see", "see NAME…"),
+    verb("note", "note \"TEXT\""),
+    verb("pause", "pause \"TEXT\""),
+    VerbEntry { word: "for", usage: "for NAME in WORD… (steps) end", opens: true },
+    verb("end", "end"),
+    verb("apply", "apply FILE…, or apply <<YAML"),
+    verb("delete", "delete KIND NAME [in NAMESPACE], or delete FILE…"),
+    verb("exec", "exec WORKLOAD [-c CONTAINER] [--] COMMAND…, or exec local COMMAND…"),
+    verb("capture", "capture NAME = clusters|listeners|routes on PROXY, or = stdout, or = header NAME"),
+    verb("diff", "diff A B, each a ${capture} or clusters|listeners|routes [on PROXY]"),
+    verb("expect", "expect [no] WHAT… [within 10s] [because \"TEXT\"]"),
+];
+
+/// What can follow `expect`, and how it is written.
+pub const EXPECTATIONS: &[(&str, &str)] = &[
+    ("status", "expect status 200 (or 2xx, 301 or 302, 000)"),
+    ("exit", "expect exit 35"),
+    ("ssl_verify", "expect ssl_verify 0"),
+    ("header", "expect header NAME [== TEXT | contains TEXT | matches /REGEX/]"),
+    ("body", "expect body == TEXT | contains TEXT | matches /REGEX/"),
+    ("stdout", "expect stdout == TEXT | contains TEXT | matches /REGEX/"),
+    ("stderr", "expect stderr == TEXT | contains TEXT | matches /REGEX/"),
+    ("certificate", "expect certificate san|subject|issuer TEXT"),
+    ("blocked", "expect blocked [by REGISTRY_ONLY|sidecar-scope|authorization|no-route|network|upstream]"),
+    ("direct", "expect direct"),
+    ("via", "expect via GATEWAY[:PORT]"),
+    ("path", "expect path CLIENT -> GATEWAY:PORT -> HOST:PORT"),
+    ("peer", "expect peer spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT"),
+    ("log", "expect log PROXY contains TEXT | matches /REGEX/"),
+    ("listener", "expect listener PORT [on PROXY] [FACT…]"),
+    ("cluster", "expect cluster HOST[:PORT] [subset NAME] [on PROXY] [FACT…]"),
+    ("clusters", "expect clusters [on PROXY] count N | fewer than X | same as X"),
+    ("listeners", "expect listeners [on PROXY] count N | fewer than X | same as X"),
+    ("routes", "expect routes [on PROXY] count N | fewer than X | same as X"),
+];
+
+/// Facts of a listener or a cluster, and how they are written.
+pub const FACTS: &[(&str, &str)] = &[
+    ("requireClientCertificate", "requireClientCertificate"),
+    ("mode", "mode PASSTHROUGH|ISTIO_MUTUAL|SIMPLE|MUTUAL"),
+    ("sni", "sni HOST"),
+    ("chains", "chains N"),
+    ("to", "to HOST [subset NAME]"),
+    ("type", "type STRICT_DNS|LOGICAL_DNS|EDS|ORIGINAL_DST|STATIC"),
+    ("tls", "tls none|SIMPLE|MUTUAL|ISTIO_MUTUAL"),
+    ("san", "san TEXT"),
+    ("alpn", "alpn TEXT"),
+    ("bound", "bound PORT"),
+];
+
+/// Words that stand before a value at the end of an expectation.
+pub const MODIFIERS: &[(&str, &str)] = &[
+    ("within", "within 10s"),
+    ("every", "every 500ms"),
+    ("stable", "stable 2s, or stable 3x"),
+    ("because", "because \"TEXT\""),
+    ("on", "on PROXY"),
+];
+
+/// Reserved at the end of `apply`, `expect` and `wait`.
+pub const RESERVED: &[&str] = &["within", "every", "stable", "because", "on", "in", "as"];
+
+/// Verbs of the language that this version does not run yet.
+pub const LATER_VERBS: &[VerbEntry] = &[
+    verb("wait", "wait KIND NAME CONDITION"),
+    verb("patch", "patch KIND NAME <<YAML"),
+    verb("restart", "restart WORKLOAD"),
+    verb("scale", "scale WORKLOAD N"),
+    VerbEntry { word: "steps", usage: "steps NAME PARAMETER… (steps) end", opens: true },
+    VerbEntry { word: "setup", usage: "setup (steps) end", opens: true },
+    VerbEntry { word: "cleanup", usage: "cleanup (steps) end", opens: true },
+    verb("do", "do NAME WORD…"),
+    verb("include", "include FILE"),
+    verb("site", "site HOST …"),
+    verb("cut", "cut A -> B"),
+    verb("kill", "kill PROXY"),
+    verb("trap", "trap \"SYMPTOM\" \"CAUSE\" \"MEND\""),
+    verb("skip", "skip if …"),
+    verb("only", "only on lab|cluster"),
+    verb("disruptive", "disruptive"),
+];
+
+/// Expectations of the language that this version does not judge yet.
+pub const LATER_EXPECTATIONS: &[&str] =
+    &["json", "time", "tls", "endpoint", "secret", "only", "config", "resource", "rejected", "analysis", "route"];
+
+/// What can follow `require` in a later version.
+pub const LATER_REQUIREMENTS: &[&str] = &["secret", "version", "crd"];
+
+/// Sources of `capture` in a later version.
+pub const LATER_CAPTURES: &[&str] = &["json"];
+
+/// First words that people write instead of a verb, and what they mean here.
+pub const GUESSED_VERBS: &[(&str, &str)] = &[
+    ("assert", "`expect …`"),
+    ("check", "`expect …`"),
+    ("verify", "`expect …`"),
+    ("should", "`expect …`"),
+    ("ensure", "`expect …`"),
+    ("curl", "`exec WORKLOAD curl …`: say which workload it runs in, e.g. `exec sleep curl …`"),
+    ("kubectl", "`apply FILE…`, `delete KIND NAME` or `exec WORKLOAD …`: the run speaks to Kubernetes itself"),
+    ("istioctl", "`expect listener …` or `expect cluster …`: the run reads the proxies itself"),
+    ("run", "`exec WORKLOAD COMMAND…`"),
+    ("create", "`apply FILE…`"),
+    ("remove", "`delete KIND NAME`"),
+    ("test", "`scenario \"TITLE\"`"),
+    ("it", "`scenario \"TITLE\"`"),
+    ("describe", "`scenario \"TITLE\"`"),
+    ("feature", "`title \"TEXT\"`"),
+    ("name", "`title \"TEXT\"`"),
+    ("ns", "`namespace NAME`"),
+    ("foreach", "`for NAME in WORD…`"),
+    ("var", "`let NAME = WORD`, or `set NAME = WORD…` for several words"),
+    ("export", "`let NAME = WORD`, or `set NAME = WORD…` for several words"),
+    ("echo", "`note \"TEXT\"`"),
+    ("print", "`note \"TEXT\"`"),
+    ("sleep", "`expect … within 10s`: an expectation waits by itself until it holds; there is no fixed sleep"),
+    ("timeout", "`within 10s`"),
+    ("retry", "`expect … within 10s`: an expectation is tried again by itself until it holds"),
+    ("given", "the step itself, without `given`"),
+    ("when", "the step itself, without `when`"),
+    ("then", "`expect …`"),
+    ("and", "the step itself, without `and`"),
+    ("if", "`require …` for what a scenario needs; there is no other condition"),
+    ("save", "`capture NAME = …`"),
+    ("store", "`capture NAME = …`"),
+];
+
+/// Words behind `expect` (and `expect no`) that people guess.
+pub const GUESSED_EXPECTATIONS: &[(&str, &str)] = &[
+    ("denied", "expect blocked by authorization"),
+    ("forbidden", "expect blocked by authorization"),
+    ("unauthorized", "expect blocked by authorization"),
+    ("rbac", "expect blocked by authorization"),
+    ("refused", "expect blocked by network"),
+    ("unreachable", "expect blocked by network"),
+    ("timeout", "expect blocked by network"),
+    ("fail", "expect exit 35 (curl's code), or expect blocked"),
+    ("failure", "expect exit 35 (curl's code), or expect blocked"),
+    ("error", "expect exit 35 (curl's code), or expect stderr contains TEXT"),
+    ("success", "expect status 200, or expect exit 0"),
+    ("ok", "expect status 200, or expect exit 0"),
+    ("code", "expect status 200 for HTTP's code, expect exit 0 for the command's"),
+    ("http_code", "expect status 200"),
+    ("http", "expect status 200"),
+    ("response", "expect status 200, or expect body contains TEXT"),
+    ("output", "expect stdout contains TEXT"),
+    ("contains", "expect stdout contains TEXT"),
+    ("exitcode", "expect exit 35"),
+    ("exit_code", "expect exit 35"),
+    ("ssl_verify_result", "expect ssl_verify 0"),
+    ("allowed", "expect status 200"),
+    ("gateway", "expect via GATEWAY[:PORT]"),
+    ("through", "expect via GATEWAY[:PORT]"),
+    ("spiffe", "expect peer spiffe://…"),
+    ("identity", "expect peer spiffe://…"),
+    ("san", "expect certificate san TEXT"),
+    ("issuer", "expect certificate issuer TEXT"),
+    ("requireClientCertificate", "expect listener PORT requireClientCertificate"),
+    ("mtls", "expect listener PORT mode ISTIO_MUTUAL, or expect peer spiffe://…"),
+    ("bypass", "expect direct"),
+    ("not", "expect no WHAT"),
+    ("that", "expect WHAT, without `that`"),
+    ("to", "expect WHAT, without `to`"),
+    ("ready", "wait deployment NAME ready (in a later version)"),
+    ("available", "wait deployment NAME available (in a later version)"),
+    ("gone", "wait KIND NAME gone (in a later version)"),
+];
+
+/// The entry of a verb of this version or a later one.
+pub fn find_verb(word: &str) -> Option<&'static VerbEntry> {
+    VERBS.iter().chain(LATER_VERBS).find(|v| v.word == word)
+}

@@ -1,0 +1,57 @@
+//! Golden cases of the language: each folder of `tests/language` holds `input.egress` (and the
+//! manifests it names) and `expected.txt`: every diagnostic, as it is printed, and the plan's steps
+//! when there is one. `EGRESS_SCN_UPDATE=1 cargo test --test language` writes what is printed now.
+
+use egress_scn::{check, diag};
+use std::path::{Path, PathBuf};
+
+fn cases() -> Vec<PathBuf> {
+    let mut cases: Vec<PathBuf> = std::fs::read_dir("tests/language")
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.join("input.egress").is_file())
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn printed(case: &Path) -> String {
+    match check::load(&[case.join("input.egress")]) {
+        Ok(loaded) => {
+            let mut out = String::new();
+            for scenario in &loaded.plan.scenarios {
+                out.push_str(&format!("scenario {}\n", scenario.name));
+                for step in &scenario.steps {
+                    out.push_str(&format!("{:4}  {}\n", step.place.line(), step.text));
+                }
+            }
+            if !loaded.warnings.is_empty() {
+                out.push('\n');
+                out.push_str(&diag::render_all(&loaded.warnings, false));
+            }
+            out
+        }
+        Err(found) => diag::render_all(&found, false),
+    }
+}
+
+#[test]
+fn golden_cases() {
+    let update = std::env::var_os("EGRESS_SCN_UPDATE").is_some();
+    let mut wrong = vec![];
+    let cases = cases();
+    assert!(!cases.is_empty(), "no cases in tests/language");
+    for case in cases {
+        let got = printed(&case);
+        let expected = case.join("expected.txt");
+        if update {
+            std::fs::write(&expected, &got).unwrap();
+            continue;
+        }
+        let want = std::fs::read_to_string(&expected).unwrap_or_default();
+        if got != want {
+            wrong.push(format!("--- {} expected\n{want}\n--- got\n{got}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -14,6 +14,7 @@ pub mod netfilter;
 pub mod netlink;
 pub mod node;
 pub mod obstacle;
+pub mod pilot;
 pub mod pod_files;
 pub mod process;
 pub mod sandbox;

@@ -151,6 +151,7 @@ impl Node {
         for stream in self.streams.values() {
             for (kind, subscription) in &stream.types {
                 let of_kind = status.types.entry(*kind).or_default();
+                of_kind.sent = of_kind.sent.max(subscription.version);
                 of_kind.accepted = of_kind.accepted.max(subscription.accepted);
                 of_kind.pending |= subscription.in_flight.is_some();
                 of_kind.resources += subscription.sent.len();

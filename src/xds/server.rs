@@ -118,9 +118,13 @@ impl Server {
         version
     }
 
-    /// Forgets a node and ends its streams.
+    /// Forgets what a node should have, unless it is connected (again).
     pub fn forget(&self, node: &str) {
-        self.shared.lock().nodes.remove(node);
+        let mut state = self.shared.lock();
+        if state.nodes.get(node).is_some_and(|node| node.streams.is_empty()) {
+            state.nodes.remove(node);
+        }
+        drop(state);
         self.shared.changed.send_replace(());
     }
 

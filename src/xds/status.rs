@@ -15,6 +15,8 @@ pub struct Rejection {
 /// One type on one node (of several secret streams: together).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TypeStatus {
+    /// The version last sent.
+    pub sent: Option<u64>,
     /// The version last accepted.
     pub accepted: Option<u64>,
     pub rejected: Option<Rejection>,

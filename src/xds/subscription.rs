@@ -22,6 +22,8 @@ pub(super) struct Subscription {
     owed: bool,
     pub in_flight: Option<InFlight>,
     last_nonce: String,
+    /// The version last sent.
+    pub version: Option<u64>,
     pub accepted: Option<u64>,
     pub rejected: Option<Rejection>,
     /// The names in a response that Envoy refused: of these it may have any content.
@@ -31,7 +33,7 @@ pub(super) struct Subscription {
 #[derive(Debug)]
 pub(super) struct InFlight {
     nonce: String,
-    pub version: u64,
+    version: u64,
     names: BTreeSet<String>,
 }
 
@@ -53,6 +55,7 @@ impl Subscription {
             owed: true,
             in_flight: None,
             last_nonce: String::new(),
+            version: None,
             accepted: None,
             rejected: None,
             doubtful: BTreeSet::new(),
@@ -144,6 +147,7 @@ impl Subscription {
         self.resend.clear();
         self.owed = false;
         self.last_nonce = nonce.clone();
+        self.version = Some(version);
         let names = if self.kind.is_wildcard() {
             BTreeSet::new()
         } else {

@@ -1,0 +1,166 @@
+//! The HTTP interface that istiod has on its port 15014, as far as people and this tool use it, and
+//! one thing more: whether every proxy has everything.
+
+use super::push::Progress;
+use crate::lab::bootstrap::ISTIO_VERSION;
+use crate::xds::{NodeStatus, ResourceType, Server};
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub struct Debug {
+    pub server: Server,
+    pub progress: watch::Sender<Progress>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Debug {
+    pub async fn serve(self: Arc<Self>, listener: std::net::TcpListener) {
+        if listener.set_nonblocking(true).is_err() {
+            return;
+        }
+        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+        while let Ok((stream, _)) = listener.accept().await {
+            let debug = self.clone();
+            let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                let debug = debug.clone();
+                async move {
+                    let answer = debug.answer(request.method(), request.uri()).await;
+                    Ok::<_, std::convert::Infallible>(answer)
+                }
+            });
+            // A client that goes away ends its connection, and with it what it waited for.
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    }
+
+    async fn answer(&self, method: &Method, uri: &http::Uri) -> Answer {
+        if method != Method::GET {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+        }
+        match uri.path() {
+            "/ready" => self.ready(),
+            "/debug/lab/synced" => self.synced(uri.query().unwrap_or_default()).await,
+            "/debug/lab/state" => self.state(),
+            "/debug/push_status" => json_text(&self.progress.borrow().push_status),
+            "/debug/syncz" => self.syncz(),
+            "/version" => text(StatusCode::OK, ISTIO_VERSION),
+            other => text(StatusCode::NOT_FOUND, &format!("{other} is not served by the lab's pilot\n")),
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        match self.progress.borrow().seen {
+            Some(_) => text(StatusCode::OK, ""),
+            None => text(StatusCode::SERVICE_UNAVAILABLE, "kinds are still being listed\n"),
+        }
+    }
+
+    /// Waits until all up to `rv` is compiled, pushed, and answered by every connected proxy.
+    async fn synced(&self, query: &str) -> Answer {
+        let given = query.split('&').find_map(|part| part.strip_prefix("rv=")).unwrap_or("0");
+        let Ok(wanted) = given.parse::<u64>() else {
+            return text(StatusCode::BAD_REQUEST, &format!("rv={given} is not a resourceVersion\n"));
+        };
+        let mut progress = self.progress.subscribe();
+        let (seen, version) = match progress.wait_for(|progress| progress.seen.is_some_and(|seen| seen >= wanted)).await
+        {
+            Ok(progress) => (progress.seen, progress.version),
+            Err(_) => return text(StatusCode::SERVICE_UNAVAILABLE, "the pilot has ended\n"),
+        };
+        let nodes = self.server.synced(version).await;
+        let proxies: Vec<Value> = nodes.iter().filter(|node| node.connected).map(told).collect();
+        json_text(&json!({"rv": wanted, "seen": seen, "version": version, "proxies": proxies}))
+    }
+
+    /// The same without waiting, with what is being waited for.
+    fn state(&self) -> Answer {
+        let progress = self.progress.borrow().clone();
+        let proxies: Vec<Value> = self
+            .server
+            .status()
+            .iter()
+            .map(|node| {
+                let mut told = told(node);
+                told["connected"] = node.connected.into();
+                told["waitingFor"] = self.server.waiting_for(&node.id).into();
+                told
+            })
+            .collect();
+        json_text(&json!({
+            "seen": progress.seen,
+            "behind": progress.behind,
+            "version": progress.version,
+            "pushes": progress.pushes,
+            "lastCompileMicroseconds": u64::try_from(progress.last_compile.as_micros()).unwrap_or(u64::MAX),
+            "proxies": proxies,
+        }))
+    }
+
+    /// What `istioctl proxy-status` shows.
+    fn syncz(&self) -> Answer {
+        let of = |node: &NodeStatus| {
+            let mut entry = Map::new();
+            entry.insert("cluster_id".into(), "Kubernetes".into());
+            entry.insert("proxy".into(), name(&node.id).into());
+            entry.insert("proxy_type".into(), node.id.split('~').next().unwrap_or_default().into());
+            entry.insert("istio_version".into(), ISTIO_VERSION.into());
+            for (kind, word) in [
+                (ResourceType::Cluster, "cluster"),
+                (ResourceType::Listener, "listener"),
+                (ResourceType::Route, "route"),
+                (ResourceType::Endpoint, "endpoint"),
+            ] {
+                let status = node.types.get(&kind).cloned().unwrap_or_default();
+                let number = |version: Option<u64>| version.map_or(String::new(), |version| version.to_string());
+                entry.insert(format!("{word}_sent"), number(status.sent).into());
+                entry.insert(format!("{word}_acked"), number(status.accepted).into());
+            }
+            Value::Object(entry)
+        };
+        let nodes: Vec<Value> = self.server.status().iter().filter(|node| node.connected).map(of).collect();
+        json_text(&Value::Array(nodes))
+    }
+}
+
+fn told(node: &NodeStatus) -> Value {
+    let versions: Map<String, Value> =
+        node.types.iter().map(|(kind, status)| (kind.service().to_string(), status.accepted.into())).collect();
+    let missing: Map<String, Value> = node
+        .types
+        .iter()
+        .filter(|(_, status)| !status.missing.is_empty())
+        .map(|(kind, status)| (kind.service().to_string(), status.missing.clone().into()))
+        .collect();
+    json!({
+        "proxy": name(&node.id),
+        "acked": node.accepted(),
+        "settled": node.settled,
+        "version": node.version,
+        "versions": versions,
+        "errors": node.errors(),
+        "missing": missing,
+    })
+}
+
+/// `POD.NAMESPACE` of a node id.
+fn name(id: &str) -> &str {
+    id.split('~').nth(2).unwrap_or(id)
+}
+
+fn json_text(value: &Value) -> Answer {
+    let mut answer = text(StatusCode::OK, &format!("{value:#}\n"));
+    answer.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    answer
+}
+
+fn text(status: StatusCode, body: &str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
+    *answer.status_mut() = status;
+    answer
+}

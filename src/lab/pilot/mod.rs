@@ -1,0 +1,81 @@
+//! The lab's control plane: watches the Kubernetes API, has the mesh compiler make each connected
+//! proxy's configuration, and pushes what changed over xDS. Knows the world through the API only.
+//!
+//! ```text
+//! API ──watch──▶ Store ──World──▶ mesh::compile ──▶ xds::Server ──▶ Envoy
+//!                      (one compile a burst of changes)   (only what differs)
+//! ```
+
+mod certificates;
+mod debug;
+mod kinds;
+mod log;
+mod proxy;
+mod push;
+mod store;
+mod watch;
+
+use crate::lab::authority::Authority;
+use crate::xds;
+use debug::Debug;
+use push::Pusher;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Receives the pilot's log, a line at a time without its end, in istiod's form.
+pub type LogSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What the pilot works with.
+pub struct PilotConfig {
+    /// For reading only.
+    pub client: kube::Client,
+    /// Where Envoys find ADS and SDS: a Unix socket, made anew; at most 107 bytes.
+    pub xds_socket: PathBuf,
+    /// Signs workload certificates.
+    pub mesh_authority: Arc<Authority>,
+    /// What proxies trust outside of the mesh (`file-root:system`).
+    pub outside_root_pem: String,
+    pub log: LogSink,
+}
+
+/// A running pilot. It ends when dropped.
+pub struct Pilot {
+    debug: Arc<Debug>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Pilot {
+    /// Opens the socket and starts to watch. Returns at once; proxies are answered when every kind has
+    /// been listed. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// The socket cannot be made.
+    pub async fn start(config: PilotConfig) -> std::io::Result<Pilot> {
+        let (server, connections) = xds::Server::start(&config.xds_socket)?;
+        let (changes, changed) = mpsc::unbounded_channel();
+        let mut tasks = tokio::task::JoinSet::new();
+        let log = log::Log::new(config.log);
+        for index in 0..kinds::KINDS.len() {
+            tasks.spawn(watch::follow(config.client.clone(), index, changes.clone(), log.clone()));
+        }
+        let pusher = Pusher::new(server.clone(), config.mesh_authority, config.outside_root_pem, log);
+        let debug = Arc::new(Debug { server, progress: pusher.progress() });
+        tasks.spawn(pusher.run(changed, connections));
+        Ok(Pilot { debug, tasks })
+    }
+
+    /// Serves istiod's debug interface on a listener made in istiod's pod: `/ready`,
+    /// `/debug/push_status`, `/debug/syncz`, `/debug/config_dump?proxyID=POD.NS`, and the lab's own
+    /// `/debug/lab/synced?rv=N`. Ends with the runtime.
+    pub fn serve_debug(&self, listener: std::net::TcpListener) {
+        let debug = self.debug.clone();
+        tokio::spawn(async move { debug.serve(listener).await });
+    }
+}
+
+impl Drop for Pilot {
+    fn drop(&mut self) {
+        self.tasks.abort_all();
+    }
+}

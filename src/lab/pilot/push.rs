@@ -1,0 +1,244 @@
+//! The pilot's loop: takes all changes that are there, compiles once for every connected proxy, sets
+//! what it got; the xDS server sends what differs.
+
+use super::certificates::{Certificates, named_in};
+use super::log::Log;
+use super::proxy;
+use super::store::Store;
+use super::watch::Change;
+use crate::lab::authority::Authority;
+use crate::mesh::{self, Generated, Proxy, World};
+use crate::xds::{self, ConnectedNode, Event, Events, Resources, Server};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// How far the pilot is; what the debug interface tells and waits for.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Everything up to this resourceVersion is compiled and handed to the xDS server as `version`.
+    /// `None` before every kind was listed.
+    pub seen: Option<u64>,
+    /// The kinds that hold `seen` back.
+    pub behind: Vec<&'static str>,
+    pub version: u64,
+    /// Compiles for changes so far.
+    pub pushes: u64,
+    /// What the last one took, all proxies together.
+    pub last_compile: Duration,
+    /// istiod's push status, of all proxies.
+    pub push_status: Arc<Value>,
+}
+
+/// One connected Envoy.
+struct Connected {
+    /// As it was when it connected: proxy config takes effect at a proxy's start.
+    proxy: Proxy,
+    status: Value,
+    warnings: Vec<String>,
+}
+
+pub struct Pusher {
+    server: Server,
+    certificates: Certificates,
+    log: Log,
+    store: Store,
+    world: Arc<World>,
+    proxies: BTreeMap<String, Connected>,
+    /// Nodes that came before all kinds were listed.
+    early: Vec<ConnectedNode>,
+    progress: watch::Sender<Progress>,
+}
+
+impl Pusher {
+    pub fn new(server: Server, authority: Arc<Authority>, outside_root_pem: String, log: Log) -> Pusher {
+        Pusher {
+            server,
+            certificates: Certificates::new(authority, outside_root_pem),
+            log,
+            store: Store::default(),
+            world: Arc::default(),
+            proxies: BTreeMap::new(),
+            early: Vec::new(),
+            progress: watch::channel(Progress::default()).0,
+        }
+    }
+
+    pub fn progress(&self) -> watch::Sender<Progress> {
+        self.progress.clone()
+    }
+
+    pub async fn run(mut self, mut changed: mpsc::UnboundedReceiver<Change>, mut connections: Events) {
+        let mut dirty = false;
+        loop {
+            let mut changes = Vec::new();
+            let mut events = Vec::new();
+            tokio::select! {
+                Some(change) = changed.recv() => changes.push(change),
+                Some(event) = connections.recv() => events.push(event),
+                else => return,
+            }
+            // The rest of the burst.
+            while let Ok(change) = changed.try_recv() {
+                changes.push(change);
+            }
+            while let Ok(event) = connections.try_recv() {
+                events.push(event);
+            }
+            for change in changes {
+                match self.store.take(change) {
+                    Ok(differs) => dirty |= differs,
+                    Err(error) => self.log.warn("mesh", &error),
+                }
+            }
+            for event in events {
+                self.hear(event);
+            }
+            if !self.store.is_complete() {
+                continue;
+            }
+            let mut new = BTreeSet::new();
+            for node in std::mem::take(&mut self.early) {
+                new.extend(self.admit(node));
+            }
+            if dirty {
+                self.world = Arc::new(self.store.world());
+                self.push_all().await;
+                dirty = false;
+            } else if !new.is_empty() {
+                self.compile(&new).await;
+            }
+            self.publish();
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::Connected(node) => self.early.push(node),
+            Event::Disconnected { id } => {
+                self.early.retain(|node| node.id != id);
+                if let Some(gone) = self.proxies.remove(&id) {
+                    self.log.info("ads", &format!("ADS: \"@\" {} terminated", name(&gone.proxy)));
+                }
+                self.server.forget(&id);
+            }
+            Event::Rejected { id, kind, message, .. } => {
+                let name = self.proxies.get(&id).map_or(id, |connected| name(&connected.proxy));
+                self.log.warn("ads", &format!("ADS:{}: ACK ERROR {name} Internal:{message}", kind.service()));
+            }
+        }
+    }
+
+    /// Takes a node that has connected. Its id, or nothing if it is none of ours.
+    fn admit(&mut self, node: ConnectedNode) -> Option<String> {
+        let Some(proxy) = proxy::read(&node.node, &self.store) else {
+            self.log
+                .warn("ads", &format!("ADS: node id {:?} is not of the form TYPE~IP~POD.NAMESPACE~DOMAIN", node.id));
+            // It gets nothing, and nobody waits for it.
+            self.server.set(&node.id, Resources::default());
+            return None;
+        };
+        self.log.info("ads", &format!("ADS: new connection for node:{}", name(&proxy)));
+        let connected = Connected { proxy, status: Value::Null, warnings: Vec::new() };
+        self.proxies.insert(node.id.clone(), connected);
+        Some(node.id)
+    }
+
+    async fn push_all(&mut self) {
+        let all: BTreeSet<String> = self.proxies.keys().cloned().collect();
+        let started = Instant::now();
+        self.compile(&all).await;
+        let push = self.progress.borrow().pushes + 1;
+        self.progress.send_modify(|progress| {
+            progress.pushes = push;
+            progress.last_compile = started.elapsed();
+        });
+        if all.is_empty() {
+            return;
+        }
+        let services = self.store.objects("Service").count();
+        self.log
+            .info("ads", &format!("XDS: Pushing Services:{services} ConnectedEndpoints:{} Version:{push}", all.len()));
+        // A warning is the same for every proxy that meets it.
+        let mut told = BTreeSet::new();
+        for line in self.proxies.values().flat_map(|connected| &connected.warnings) {
+            if told.insert(line) {
+                self.log.line(line);
+            }
+        }
+    }
+
+    /// Compiles for the named proxies, side by side, and sets the result.
+    async fn compile(&mut self, ids: &BTreeSet<String>) {
+        let mut running = Vec::new();
+        for (id, connected) in self.proxies.iter().filter(|(id, _)| ids.contains(*id)) {
+            let (world, proxy) = (self.world.clone(), connected.proxy.clone());
+            running.push((id.clone(), tokio::task::spawn_blocking(move || mesh::compile(&world, &proxy))));
+        }
+        for (id, task) in running {
+            match task.await {
+                Ok(generated) => self.set(&id, generated),
+                Err(error) => self.log.line(&format!("error\tads\tgeneration failed for {id}: {error}")),
+            }
+        }
+    }
+
+    fn set(&mut self, id: &str, generated: Generated) {
+        let Some(connected) = self.proxies.get_mut(id) else { return };
+        let bodies = generated.clusters.iter().chain(&generated.listeners).map(|resource| &resource.body);
+        let names = named_in(bodies);
+        let secrets = match self.certificates.secrets(&self.store, &connected.proxy, &names) {
+            Ok(secrets) => secrets,
+            Err(error) => {
+                self.log.line(&format!("error\tca\t{error}"));
+                Vec::new()
+            }
+        };
+        (connected.status, connected.warnings) = (generated.push_status, generated.warnings);
+        let take = |resources: Vec<mesh::Resource>| {
+            resources.into_iter().map(|resource| xds::Resource { name: resource.name, body: resource.body }).collect()
+        };
+        let resources = Resources {
+            clusters: take(generated.clusters),
+            endpoints: take(generated.endpoints),
+            listeners: take(generated.listeners),
+            routes: take(generated.routes),
+            secrets,
+        };
+        let version = self.server.set(id, resources);
+        self.progress.send_modify(|progress| progress.version = version);
+    }
+
+    fn publish(&self) {
+        let mut status = Value::Object(Map::new());
+        for connected in self.proxies.values() {
+            merge(&mut status, &connected.status);
+        }
+        let seen = self.store.seen();
+        let behind = self.store.behind(seen + 1);
+        self.progress.send_modify(|progress| {
+            progress.seen = Some(seen);
+            progress.behind = behind;
+            progress.push_status = Arc::new(status);
+        });
+    }
+}
+
+/// As istiod names proxies in its log and its debug interface.
+fn name(proxy: &Proxy) -> String {
+    format!("{}.{}", proxy.name, proxy.namespace)
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    let (Value::Object(into), Value::Object(from)) = (into, from) else { return };
+    for (name, value) in from {
+        match into.get_mut(name) {
+            Some(there) => merge(there, value),
+            None => {
+                into.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}

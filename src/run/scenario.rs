@@ -57,6 +57,8 @@ pub(super) enum Stop {
     Interrupted,
 }
 
+/// How long a change may go on after an interrupt.
+const CHANGE_GRACE: Duration = Duration::from_secs(5);
 /// The least that propagation is given.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -114,13 +116,9 @@ impl Runner {
             see: scenario.see.clone(),
         });
         self.state = State { name: scenario.name.clone(), ..State::default() };
-        let interruption = self.control.interruption();
-        let outcome = tokio::select! {
-            biased;
-            () = interruption => Err(Stop::Interrupted),
-            outcome = self.steps(scenario) => outcome,
-        };
-        let (mut verdict, mut reason) = match outcome {
+        // Pods may have come and gone since the last scenario.
+        self.proxies.forget_pods();
+        let (mut verdict, mut reason) = match self.steps(scenario).await {
             Ok(verdict) => (verdict, None),
             Err(Stop::Failed) => (Verdict::Failed, None),
             Err(Stop::Broken) => (Verdict::Broken, Some("the target broke".to_owned())),
@@ -146,16 +144,41 @@ impl Runner {
         let mut worst = self.require(scenario).await?;
         let mut at = 0;
         while let Some(step) = scenario.steps.get(at) {
+            let interruption = self.control.interruption();
             let (verdict, next) = match &step.kind {
                 StepKind::Exec(_) | StepKind::Expect(_) => {
                     let (group, next) = group_at(&scenario.steps, at);
-                    (self.group(scenario, &group).await?, next)
+                    let verdict = tokio::select! {
+                        biased;
+                        () = interruption => return Err(Stop::Interrupted),
+                        verdict = self.group(scenario, &group) => verdict?,
+                    };
+                    (verdict, next)
                 }
-                _ => (self.step(scenario, at, step).await?, at + 1),
+                kind => {
+                    // A change that is under way is let finish, so that undo sees what it left.
+                    let grace = match kind {
+                        StepKind::Apply(_) | StepKind::Delete(_) => CHANGE_GRACE,
+                        _ => Duration::ZERO,
+                    };
+                    let stopped = async {
+                        interruption.await;
+                        tokio::time::sleep_until(tokio::time::Instant::now() + grace).await;
+                    };
+                    let verdict = tokio::select! {
+                        biased;
+                        () = stopped => return Err(Stop::Interrupted),
+                        verdict = self.step(scenario, at, step) => verdict?,
+                    };
+                    (verdict, at + 1)
+                }
             };
             worst = worst.max(verdict);
             if worst >= Verdict::Failed {
                 return Err(Stop::Failed);
+            }
+            if self.control.interrupted() {
+                return Err(Stop::Interrupted);
             }
             at = next;
         }
@@ -205,6 +228,9 @@ impl Runner {
         if done.iter().any(|o| o.applied != Applied::Unchanged) || result.is_err() {
             self.changed();
         }
+        if objects.iter().any(|o| !o.body["apiVersion"].as_str().unwrap_or_default().contains("istio.io/")) {
+            self.proxies.forget_pods();
+        }
         for (object, outcome) in objects.iter().zip(done) {
             let (namespace, name) = crate::cluster::identity(&outcome.object);
             self.emit(Event::Object {
@@ -234,6 +260,7 @@ impl Runner {
         for object in objects {
             let kind = self.changes.delete(object, &scenario.namespace, &scenario_name).await;
             self.changed();
+            self.proxies.forget_pods();
             let kind = kind?;
             let namespace = object.namespace.clone().unwrap_or_else(|| scenario.namespace.clone());
             self.emit(Event::Object {
@@ -252,7 +279,6 @@ impl Runner {
     pub fn changed(&mut self) {
         self.settled = None;
         self.gatherer.change += 1;
-        self.proxies.forget_pods();
     }
 
     /// Waits until the proxies have every change so far: those of `needs`, the gateway and the last

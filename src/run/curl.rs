@@ -142,7 +142,8 @@ pub fn instrument(command: &[String], marker: &str, file: impl Fn(&str) -> Optio
     let ours = |format: &str| {
         // A leading @ would be read as a file's name.
         let guard = if format.starts_with('@') { "%{stdout}" } else { "" };
-        format!("{guard}{format}%{{stderr}}{marker}%{{json}}{marker}")
+        // What an older curl says of a field that it does not know falls between the markers too.
+        format!("{guard}{format}%{{stderr}}{marker}%{{json}}{marker}%{{header_json}}{marker}")
     };
     let mut merged = vec![command[0].clone()];
     // `-q` counts only as the first option.
@@ -184,7 +185,8 @@ impl Instrumented {
     }
 }
 
-/// Cuts `MARKER json MARKER` out of `bytes`, wherever they stand.
+/// Cuts `MARKER json MARKER headers MARKER` out of `bytes`, wherever they stand. The headers become a
+/// field of the account.
 fn take(bytes: &mut Vec<u8>, marker: &[u8]) -> Vec<Value> {
     let find = |from: usize, bytes: &[u8]| {
         bytes.get(from..)?.windows(marker.len()).position(|w| w == marker).map(|at| from + at)
@@ -192,9 +194,15 @@ fn take(bytes: &mut Vec<u8>, marker: &[u8]) -> Vec<Value> {
     let mut found = vec![];
     let mut from = 0;
     while let Some(begin) = find(from, bytes) {
-        let Some(end) = find(begin + marker.len(), bytes) else { break };
-        if let Ok(value) = serde_json::from_slice(&bytes[begin + marker.len()..end]) {
-            found.push(value);
+        let Some(middle) = find(begin + marker.len(), bytes) else { break };
+        let Some(end) = find(middle + marker.len(), bytes) else { break };
+        let account = serde_json::from_slice::<Value>(&bytes[begin + marker.len()..middle]);
+        let headers = serde_json::from_slice::<Value>(&bytes[middle + marker.len()..end]);
+        if let Ok(mut account) = account {
+            if let (Ok(headers), Some(fields)) = (headers, account.as_object_mut()) {
+                fields.insert("headers".into(), headers);
+            }
+            found.push(account);
         }
         bytes.drain(begin..end + marker.len());
         from = begin;
@@ -233,7 +241,7 @@ mod tests {
         instrument(&words(line), "M", |_| Some("from-file\\n".into())).unwrap().command.join(" ")
     }
 
-    const OURS: &str = "%{stderr}M%{json}M";
+    const OURS: &str = "%{stderr}M%{json}M%{header_json}M";
 
     #[test]
     fn our_fields_come_before_the_options() {
@@ -281,11 +289,15 @@ mod tests {
     #[test]
     fn stripping_leaves_every_other_byte() {
         let run = instrument(&words("curl a"), "<M>", |_| None).unwrap();
-        let mut stderr = b"* \xff note\n<M>{\"http_code\":200}<M>tail<M>{\"http_code\":0}<M>".to_vec();
+        let mut stderr =
+            b"* \xff note\n<M>{\"http_code\":200}<M>{\"a\":[\"b\"]}<M>tail<M>{\"http_code\":0}<M>curl: unknown<M>"
+                .to_vec();
         let mut stdout = b"body <M> of a page".to_vec();
         let transfers = run.strip(&mut stdout, &mut stderr);
         assert_eq!(transfers.len(), 2);
         assert_eq!(transfers[0]["http_code"], 200);
+        assert_eq!(transfers[0]["headers"]["a"][0], "b");
+        assert_eq!(transfers[1].get("headers"), None);
         assert_eq!(stderr, b"* \xff note\ntail");
         assert_eq!(stdout, b"body <M> of a page");
     }

@@ -8,7 +8,7 @@ use futures::future::{join_all, try_join_all};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Istio's kinds that judgements look at.
 const ISTIO: &[(&str, &str)] = &[
@@ -44,10 +44,13 @@ pub struct Known<'a> {
     pub captures: &'a BTreeMap<String, Captured>,
     pub gateway: &'a Workload,
     pub workload: Option<&'a Workload>,
+    /// A workload without which the judgement may do.
+    pub optional: Option<&'a Workload>,
 }
 
 impl Marks {
-    /// Opens the logs that `needs` ask for and notes where they stand.
+    /// Opens the logs that `needs` ask for and notes where they stand. A workload that is not there has
+    /// no log: whoever needs it says so.
     pub async fn set(&mut self, cluster: &Cluster, proxies: &mut Proxies, needs: &[Need]) -> Result<(), Error> {
         self.at.clear();
         self.pods.clear();
@@ -56,7 +59,11 @@ impl Marks {
             if self.pods.iter().any(|(known, _)| known == workload) {
                 continue;
             }
-            let pods = proxies.of(workload).await?;
+            let pods = match proxies.of(workload).await {
+                Ok(pods) => pods,
+                Err(Error::Absent { .. }) => continue,
+                Err(error) => return Err(error),
+            };
             let followers = join_all(pods.iter().map(|p| p.log(cluster))).await;
             for (proxy, follower) in pods.iter().zip(followers) {
                 if let Some(follower) = follower {
@@ -141,13 +148,14 @@ impl Marks {
 
 impl Gatherer {
     /// Fetches what `needs` ask for. `fresh` asks the proxies anew though nothing of ours changed.
+    /// What is not there of `known.optional` is left out.
     pub async fn gather(
         &mut self,
         cluster: &Cluster,
         proxies: &mut Proxies,
         marks: &Marks,
         needs: &[Need],
-        known: Known<'_>,
+        known: &Known<'_>,
         fresh: bool,
     ) -> Result<Evidence, Error> {
         let mut evidence = Evidence {
@@ -169,7 +177,10 @@ impl Gatherer {
             }
         }
         for (key, (workload, with_dump)) in wanted {
-            let pods = proxies.of(&workload).await?;
+            let pods = match proxies.of(&workload).await {
+                Err(Error::Absent { .. }) if known.optional == Some(&workload) => continue,
+                pods => pods?,
+            };
             let change = self.change;
             let asked = pods.iter().map(|proxy| async move {
                 let has_envoy = proxy.pod.proxy_container.is_some();
@@ -218,12 +229,13 @@ impl Gatherer {
     }
 }
 
-/// How long to wait for a probe's log lines: long where logs are flushed seldom.
-pub fn log_limit(at_once: bool, begun: Instant, limit: Duration) -> Duration {
+/// How long to wait for a probe's log lines: long where logs are flushed seldom. `left` is what is left
+/// of the expectation's limit.
+pub fn log_patience(at_once: bool, left: Duration) -> Duration {
     match at_once {
         true => Duration::from_millis(200),
         // Envoy's own flush interval is 10 s, Istio's 1 s.
-        false => limit.saturating_sub(begun.elapsed()).clamp(Duration::from_millis(1500), Duration::from_secs(11)),
+        false => left.clamp(Duration::from_millis(1500), Duration::from_secs(11)),
     }
 }
 

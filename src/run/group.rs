@@ -2,7 +2,7 @@
 //! all hold, at most within their limit.
 
 use super::event::{Event, EvidenceKind, Verdict};
-use super::evidence::{Known, Marks, log_limit};
+use super::evidence::{Known, Marks, log_patience};
 use super::retry::Retry;
 use super::scenario::{Runner, Stop};
 use super::{analysis, curl};
@@ -63,9 +63,10 @@ impl Runner {
             self.state.workload = exec.workload.clone().or(self.state.workload.take());
         }
         let needs = self.needs(scenario, group);
+        let all_needs = self.needs_to_explain(scenario, group, &needs);
         let settled = self.settle(scenario, &needs).await?;
         if let Some((_, _, exec)) = &group.exec {
-            self.set_marks(&needs).await?;
+            self.set_marks(&all_needs).await?;
             self.run_exec(exec).await?;
         }
         let repeatable = match &group.exec {
@@ -76,11 +77,13 @@ impl Runner {
         let every = group.exec.as_ref().and_then(|(_, _, e)| e.every);
         let retry = Retry::new(&given, scenario.within, settled.proven && self.lab, every);
         let begun = Instant::now();
+        let gateway_optional = !group.expects.iter().any(|(_, _, e)| is_about_gateway(&e.what));
         let mut stable = Steadiness::of(group);
         let mut number = 1;
         let mut fresh = false;
         loop {
-            let evidence = self.evidence(scenario, &needs, begun, retry.limit, fresh).await?;
+            let patience = log_patience(self.lab, retry.limit.saturating_sub(begun.elapsed()));
+            let evidence = self.evidence(scenario, &needs, gateway_optional, patience, fresh).await?;
             let judgements = judge_all(group, &evidence);
             let exec_fails = match &group.exec {
                 Some((_, _, exec)) if !exec.has_expects => self.state.probe.as_ref().is_some_and(|p| p.exit != 0),
@@ -96,6 +99,7 @@ impl Runner {
                 }
             };
             if fails && begun.elapsed() + pause > retry.limit.max(stable.allowance()) {
+                let judgements = self.explained(scenario, group, judgements, &all_needs).await;
                 return Ok(Tried { judgements, settled });
             }
             self.state.marks.wait_any(pause).await;
@@ -108,10 +112,47 @@ impl Runner {
                 .zip(&judgements)
                 .any(|((_, _, e), j)| is_about_exec(&e.what) && (!fails || matches!(j, Judgement::Fails(_))));
             if let (true, Some((_, _, exec))) = (repeatable && (about_exec || exec_fails), &group.exec) {
-                self.set_marks(&needs).await?;
+                self.set_marks(&all_needs).await?;
                 self.run_exec(exec).await?;
             }
         }
+    }
+
+    /// Judges what failed once more with all that may explain it. The verdict stays.
+    async fn explained(
+        &mut self,
+        scenario: &Scenario,
+        group: &Group<'_>,
+        judgements: Vec<Judgement>,
+        needs: &[Need],
+    ) -> Vec<Judgement> {
+        if !judgements.iter().any(|j| matches!(j, Judgement::Fails(_))) {
+            return judgements;
+        }
+        let Ok(evidence) = self.evidence(scenario, needs, true, log_patience(self.lab, Duration::ZERO), false).await
+        else {
+            return judgements;
+        };
+        let again = judge_all(group, &evidence);
+        let better = judgements.into_iter().zip(again).map(|pair| match pair {
+            (Judgement::Fails(_), Judgement::Fails(explained)) => Judgement::Fails(explained),
+            (first, _) => first,
+        });
+        better.collect()
+    }
+
+    /// The same, and what would explain a failure: its logs must be followed from before the probe.
+    fn needs_to_explain(&self, scenario: &Scenario, group: &Group<'_>, needs: &[Need]) -> Vec<Need> {
+        let mut all = needs.to_vec();
+        for (_, _, expect) in &group.expects {
+            let workload = self.state.workload.as_ref();
+            for need in expect::needs_to_explain(&expect.what, &scenario.gateway, workload) {
+                if !all.contains(&need) {
+                    all.push(need);
+                }
+            }
+        }
+        all
     }
 
     /// What all expectations of the group need, once each.
@@ -135,24 +176,27 @@ impl Runner {
         Ok(())
     }
 
+    /// `gateway_optional`: judging may do without the scenario's gateway. Waits at most `limit` for
+    /// log lines.
     async fn evidence(
         &mut self,
         scenario: &Scenario,
         needs: &[Need],
-        begun: Instant,
+        gateway_optional: bool,
         limit: Duration,
         fresh: bool,
     ) -> Result<Evidence, Error> {
         if let (Some(probe), true) = (&self.state.probe, needs.iter().any(|n| matches!(n, Need::Log(_)))) {
-            self.state.marks.wait_joined(probe, log_limit(self.lab, begun, limit)).await;
+            self.state.marks.wait_joined(probe, limit).await;
         }
         let known = Known {
             probe: self.state.probe.as_ref(),
             captures: &self.state.captures,
             gateway: &scenario.gateway,
             workload: self.state.workload.as_ref(),
+            optional: Some(&scenario.gateway).filter(|_| gateway_optional),
         };
-        self.gatherer.gather(&self.cluster, &mut self.proxies, &self.state.marks, needs, known, fresh).await
+        self.gatherer.gather(&self.cluster, &mut self.proxies, &self.state.marks, needs, &known, fresh).await
     }
 
     /// Runs the command once; the probe is kept for the expectations.
@@ -289,6 +333,18 @@ fn judge_all(group: &Group<'_>, evidence: &Evidence) -> Vec<Judgement> {
 /// Whether repeating the command can change the answer.
 fn is_about_exec(what: &Expectation) -> bool {
     !matches!(what, Expectation::Listener { .. } | Expectation::Cluster { .. } | Expectation::List { .. })
+}
+
+/// Whether it cannot be judged without the scenario's gateway.
+fn is_about_gateway(what: &Expectation) -> bool {
+    matches!(
+        what,
+        Expectation::Via { .. }
+            | Expectation::Path(_)
+            | Expectation::Peer(_)
+            | Expectation::Log { .. }
+            | Expectation::Listener { .. }
+    )
 }
 
 fn evidence_kind(what: &Expectation) -> EvidenceKind {

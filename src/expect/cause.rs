@@ -261,10 +261,10 @@ fn wanted_cluster(trace: &Trace, evidence: &Evidence) -> Option<String> {
 fn on_gateway_leg(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence: &Evidence) -> Option<Cause> {
     let sidecar = &trace.sidecar;
     let flags = sidecar.flags();
-    if let Some(entry) = trace.gateway.as_ref().and_then(|line| line.entry()) {
-        if let Some(cause) = at_gateway(entry) {
-            return Some(cause);
-        }
+    if let Some(entry) = trace.gateway.as_ref().and_then(|line| line.entry())
+        && let Some(cause) = at_gateway(entry)
+    {
+        return Some(cause);
     }
     if flags.contains("UH") {
         return Some(Cause::NoGatewayPod);
@@ -295,10 +295,11 @@ fn on_gateway_leg(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence
     if failed && reason.contains("TLS_error") {
         return Some(Cause::PlainToMutual);
     }
-    if let (Some(asked), Some(got)) = (&trace.asked, entry.cluster().and_then(crate::envoy::ClusterName::parse)) {
-        if failed && !got.host.eq_ignore_ascii_case(&asked.host) {
-            return Some(Cause::WrongSite { got: format!("{}:{}", got.host, got.port) });
-        }
+    if let (Some(asked), Some(got)) = (&trace.asked, entry.cluster().and_then(crate::envoy::ClusterName::parse))
+        && failed
+        && !got.host.eq_ignore_ascii_case(&asked.host)
+    {
+        return Some(Cause::WrongSite { got: format!("{}:{}", got.host, got.port) });
     }
     let dump = trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read);
     outside(entry, At::Gateway, transfer, probe, dump.as_ref())

@@ -236,10 +236,10 @@ fn could_be(wanted: &Wanted<'_>, evidence: &Evidence, proxy: &Workload) -> Optio
         }
     }
     for (name, captured) in &evidence.captures {
-        if let Captured::List(names) = captured {
-            if names.iter().filter_map(|name| ClusterName::parse(name)).any(|parts| fits(&parts)) {
-                return Some(format!("the capture `{name}` had it"));
-            }
+        if let Captured::List(names) = captured
+            && names.iter().filter_map(|name| ClusterName::parse(name)).any(|parts| fits(&parts))
+        {
+            return Some(format!("the capture `{name}` had it"));
         }
     }
     let elsewhere: BTreeMap<&String, _> =

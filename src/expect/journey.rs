@@ -118,15 +118,15 @@ pub(super) fn via(gateway: &Workload, port: Option<u16>, evidence: &Evidence) ->
         let failure = with_story(failure, &story, evidence);
         return Finding::no(bypass_help(failure, &story, gateway, evidence));
     };
-    if let (Some(port), Some(seen)) = (port, seen) {
-        if port != seen {
-            let mut failure = Failure::new(code::VIA, format!("expected {what}, but {}", went(&story)));
-            if bound == Some(port) {
-                failure = failure
-                    .advise(format!("{port} is the port that Envoy binds; `via` names the Gateway server's: {seen}"));
-            }
-            return Finding::no(with_story(failure, &story, evidence));
+    if let (Some(port), Some(seen)) = (port, seen)
+        && port != seen
+    {
+        let mut failure = Failure::new(code::VIA, format!("expected {what}, but {}", went(&story)));
+        if bound == Some(port) {
+            failure = failure
+                .advise(format!("{port} is the port that Envoy binds; `via` names the Gateway server's: {seen}"));
         }
+        return Finding::no(with_story(failure, &story, evidence));
     }
     match passed_on(&story, code::VIA, &what, evidence) {
         Ok(()) => Finding::show(path_line(&story.trace, story.cause.as_ref())),

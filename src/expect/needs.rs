@@ -29,10 +29,10 @@ pub fn needs(what: &Expectation, negated: bool, gateway: &Workload, workload: Op
         }
         Expectation::List { on: proxy, compare, .. } => {
             needs.extend(on(proxy));
-            if let ListCompare::FewerThan(operand) | ListCompare::SameAs(operand) = compare {
-                if let Operand::List { on: proxy, .. } = operand {
-                    needs.extend(on(proxy));
-                }
+            if let ListCompare::FewerThan(operand) | ListCompare::SameAs(operand) = compare
+                && let Operand::List { on: proxy, .. } = operand
+            {
+                needs.extend(on(proxy));
             }
         }
         _ => {}

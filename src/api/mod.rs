@@ -1,4 +1,51 @@
 //! A Kubernetes API server subset: HTTPS with client certificates on loopback, an in-memory store
-//! with watches, managed fields, tables. Knows neither Istio nor scenarios.
+//! with watches, managed fields, tables. Knows neither Istio nor scenarios: custom resources are
+//! declared by data, rules about their content come in through [`Admission`].
+//!
+//! A write goes `dispatch` → `write` or `patch` → `defaults`, `Admission`, `validate`, `managed` →
+//! `store`; a watch reads the store's history. Everything under the store's lock is computation.
 
 pub mod kubelet;
+
+mod answer;
+mod binding;
+mod builtin;
+mod columns;
+mod context;
+mod crd;
+mod defaults;
+mod delete;
+mod discovery;
+mod dispatch;
+mod exec;
+mod failure;
+mod fields;
+mod logs;
+mod managed;
+mod merge;
+mod object;
+mod openapi;
+mod patch;
+mod pod;
+mod portforward;
+mod read;
+mod request;
+mod resource;
+mod review;
+mod scale;
+mod schema;
+mod selector;
+mod server;
+mod store;
+mod table;
+mod validate;
+mod watch;
+mod websocket;
+mod write;
+
+pub use context::{Admission, Operation, Review};
+pub use failure::{Cause, Failure};
+pub use resource::{Column, CustomResource, Resource};
+pub use selector::LabelSelector;
+pub use server::{Config, Server};
+pub use store::{Key, Store};

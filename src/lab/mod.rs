@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod fabric;
 pub mod folder;
 pub mod internet;
+pub mod istio_kinds;
 pub mod kubeconfig;
 pub mod links;
 pub mod namespace;

@@ -4,6 +4,8 @@
 pub mod authority;
 pub mod base;
 pub mod bootstrap;
+pub mod doctor;
+pub mod envoy_binary;
 pub mod fabric;
 pub mod folder;
 pub mod internet;

@@ -2,6 +2,7 @@
 //! Without a harness, since a lab must start in a process without threads: each test runs this program anew.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod doctor;
 mod ends;
 mod internet;
 mod network;
@@ -28,6 +29,7 @@ const INSIDE: &[(&str, Inside)] = &[
     ("names_resolve_as_in_a_cluster", || Box::pin(internet::names_resolve_as_in_a_cluster())),
     ("servers_refuse_what_real_ones_refuse", || Box::pin(internet::servers_refuse_what_real_ones_refuse())),
     ("a_site_does_as_it_is_told", || Box::pin(internet::a_site_does_as_it_is_told())),
+    ("the_doctor_names_what_is_forbidden", || Box::pin(doctor::the_doctor_names_what_is_forbidden())),
 ];
 
 /// Tests of the whole process tree, from outside.
@@ -35,6 +37,7 @@ type Outside = fn(Option<u32>);
 
 const OUTSIDE: &[(&str, Outside)] = &[
     ("the_lab_ends_with_each_of_its_processes", ends::the_lab_ends_with_each_of_its_processes),
+    ("the_doctor_finds_this_machine_fit", doctor::the_doctor_finds_this_machine_fit),
     ("the_exit_code_is_the_servers", ends::the_exit_code_is_the_servers),
 ];
 
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("--inside") => inside(&arguments[1]),
         Some("--tool") => ends::tool(),
+        Some("--probe") => doctor::probe(),
         Some("--idle") => ends::idle(),
         Some("--connect") => network::connect(&arguments[1], arguments.get(2).map(String::as_str)),
         Some("--code") => ends::leave_with_code(),

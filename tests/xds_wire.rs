@@ -2,28 +2,10 @@
 // Functions of a test outside `#[test]` fail by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod dumps;
+
 use egress_scn::xds::wire;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-/// The folders of dumps: those in the repository, and further ones named by `EGRESS_SCN_DUMPS`.
-fn dumps() -> Vec<PathBuf> {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
-    folders.extend(std::env::var_os("EGRESS_SCN_DUMPS").iter().flat_map(std::env::split_paths));
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.to_string_lossy().ends_with(".config_dump.json") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
 
 fn resources(dump: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
@@ -62,7 +44,7 @@ fn normal(value: &Value) -> Value {
 fn every_golden_resource_comes_back_from_protobuf_unchanged() {
     let mut count = 0;
     let mut wrong = Vec::new();
-    let files = dumps();
+    let files = dumps::files();
     for file in &files {
         let dump: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         for body in resources(&dump) {

@@ -206,3 +206,222 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::message;
+    use super::super::resource::ResourceType::{Cluster, Endpoint, Listener, Route, Secret};
+    use super::*;
+    use serde_json::{Value, json};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    /// A node with one ADS stream, and Envoy's side of it.
+    struct Pair {
+        node: Node,
+        responses: UnboundedReceiver<DiscoveryResponse>,
+        version: u64,
+        nonce: u64,
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            let (out, responses) = unbounded_channel();
+            let mut node = Node::default();
+            node.open(1, true, out);
+            Pair { node, responses, version: 0, nonce: 0 }
+        }
+
+        fn set(&mut self, resources: Resources) -> Vec<DiscoveryResponse> {
+            if self.node.set(resources, self.version + 1) {
+                self.version += 1;
+            }
+            self.pump()
+        }
+
+        fn pump(&mut self) -> Vec<DiscoveryResponse> {
+            self.node.send_due(self.version, &mut self.nonce);
+            std::iter::from_fn(|| self.responses.try_recv().ok()).collect()
+        }
+
+        /// Envoy says something; what it is sent then.
+        fn say(
+            &mut self,
+            kind: ResourceType,
+            nonce: &str,
+            names: &[&str],
+            error: Option<&str>,
+        ) -> Vec<DiscoveryResponse> {
+            let request = DiscoveryRequest {
+                resource_names: names.iter().map(|name| name.to_string()).collect(),
+                response_nonce: nonce.to_string(),
+                error_detail: error.map(|text| message::Status { code: 13, message: text.to_string() }),
+                type_url: kind.type_url().to_string(),
+                ..DiscoveryRequest::default()
+            };
+            self.node.take(1, kind, &request);
+            self.pump()
+        }
+    }
+
+    fn resource(kind: ResourceType, key: &str, name: &str, more: Value) -> Resource {
+        let mut body = json!({"@type": kind.type_url()});
+        body[key] = name.into();
+        for (key, value) in more.as_object().into_iter().flatten() {
+            body[key] = value.clone();
+        }
+        Resource { name: name.to_string(), body }
+    }
+
+    fn eds_cluster(name: &str, timeout: &str) -> Resource {
+        let eds = json!({"type": "EDS", "connectTimeout": timeout, "edsClusterConfig": {"edsConfig": {"ads": {}}}});
+        resource(Cluster, "name", name, eds)
+    }
+
+    fn assignment(name: &str) -> Resource {
+        resource(Endpoint, "clusterName", name, json!({}))
+    }
+
+    fn world(names: &[&str], timeout: &str) -> Resources {
+        Resources {
+            clusters: names.iter().map(|name| eds_cluster(name, timeout)).collect(),
+            endpoints: names.iter().map(|name| assignment(name)).collect(),
+            ..Resources::default()
+        }
+    }
+
+    fn told(responses: &[DiscoveryResponse]) -> Vec<(ResourceType, usize)> {
+        let kind = |response: &DiscoveryResponse| ResourceType::from_type_url(&response.type_url).unwrap();
+        responses.iter().map(|response| (kind(response), response.resources.len())).collect()
+    }
+
+    /// Up to where everything of `world(["a"], "1s")` is accepted.
+    fn settled() -> Pair {
+        let mut pair = Pair::new();
+        assert!(pair.set(world(&["a"], "1s")).is_empty(), "nothing was asked for");
+        let clusters = pair.say(Cluster, "", &[], None);
+        assert_eq!(told(&clusters), [(Cluster, 1)]);
+        assert!(pair.say(Cluster, &clusters[0].nonce, &[], None).is_empty());
+        let endpoints = pair.say(Endpoint, "", &["a"], None);
+        pair.say(Endpoint, &endpoints[0].nonce, &["a"], None);
+        let listeners = pair.say(Listener, "", &[], None);
+        assert_eq!(told(&listeners), [(Listener, 0)], "an empty answer is an answer");
+        assert!(pair.node.unsettled().is_some());
+        pair.say(Listener, &listeners[0].nonce, &[], None);
+        assert_eq!(pair.node.unsettled(), None);
+        pair
+    }
+
+    #[test]
+    fn settled_waits_for_what_clusters_make_envoy_ask_for() {
+        let mut pair = settled();
+        let sent = pair.set(world(&["a", "b"], "1s"));
+        assert_eq!(told(&sent), [(Cluster, 2)]);
+        pair.say(Cluster, &sent[0].nonce, &[], None);
+        assert_eq!(pair.node.unsettled(), Some("Envoy has not asked for EDS \"b\" yet".to_string()));
+        // The old nonce, more names: only the new one is sent.
+        let more = pair.say(Endpoint, "2", &["a", "b"], None);
+        assert_eq!(told(&more), [(Endpoint, 1)]);
+        pair.say(Endpoint, &more[0].nonce, &["a", "b"], None);
+        assert_eq!(pair.node.unsettled(), None);
+    }
+
+    #[test]
+    fn a_replaced_cluster_gets_its_endpoints_again() {
+        let mut pair = settled();
+        let sent = pair.set(world(&["a"], "2s"));
+        assert_eq!(told(&sent), [(Cluster, 1), (Endpoint, 1)]);
+        // Envoy's request for them, made before it saw the answer, is not another question.
+        assert!(pair.say(Cluster, &sent[0].nonce, &[], None).is_empty());
+        assert!(pair.say(Endpoint, "2", &["a"], None).is_empty());
+        assert!(pair.say(Endpoint, &sent[1].nonce, &["a"], None).is_empty());
+        assert_eq!(pair.node.unsettled(), None);
+        // After the ACK the same words are a new watch.
+        assert_eq!(told(&pair.say(Endpoint, &sent[1].nonce, &["a"], None)), [(Endpoint, 1)]);
+    }
+
+    #[test]
+    fn changes_wait_for_the_answer_in_flight_and_go_out_together() {
+        let mut pair = settled();
+        let sent = pair.set(world(&["a"], "2s"));
+        assert!(pair.set(world(&["a"], "3s")).is_empty());
+        assert!(pair.set(world(&["a"], "4s")).is_empty());
+        pair.say(Endpoint, &sent[1].nonce, &["a"], None);
+        let next = pair.say(Cluster, &sent[0].nonce, &[], None);
+        assert_eq!(told(&next), [(Cluster, 1), (Endpoint, 1)]);
+        assert_eq!(next[0].version_info, pair.version.to_string());
+    }
+
+    #[test]
+    fn clusters_go_after_listeners_and_routes_let_go_of_them() {
+        let mut pair = settled();
+        let mut changed = world(&["b"], "1s");
+        changed.listeners.push(resource(Listener, "name", "l", json!({})));
+        let sent = pair.set(changed);
+        assert_eq!(told(&sent), [(Cluster, 2), (Listener, 1)], "a and b");
+        assert!(pair.say(Cluster, &sent[0].nonce, &[], None).is_empty());
+        assert_eq!(told(&pair.say(Listener, &sent[1].nonce, &[], None)), [(Cluster, 1)]);
+    }
+
+    #[test]
+    fn a_refusal_is_kept_until_newer_content_is_accepted() {
+        let mut pair = settled();
+        let sent = pair.set(world(&["a"], "2s"));
+        pair.say(Endpoint, &sent[1].nonce, &["a"], None);
+        let after = pair.say(Cluster, &sent[0].nonce, &[], Some("bad timeout"));
+        assert!(after.is_empty(), "a refused response is not repeated");
+        assert_eq!(pair.node.unsettled(), None, "a refusal is an answer");
+        assert_eq!(pair.node.status("n").errors(), ["CDS version 2 rejected: bad timeout"]);
+        let mended = pair.set(world(&["a"], "1s"));
+        pair.say(Endpoint, &mended[1].nonce, &["a"], None);
+        pair.say(Cluster, &mended[0].nonce, &[], None);
+        assert!(pair.node.status("n").accepted());
+    }
+
+    #[test]
+    fn what_a_refusal_left_in_doubt_is_sent_with_the_next_change() {
+        let route = |name: &str, domain: &str| {
+            let host = json!({"virtualHosts": [{"name": "v", "domains": [domain]}]});
+            resource(Route, "name", name, host)
+        };
+        let routes = |a: &str, b: &str| Resources { routes: vec![route("a", a), route("b", b)], ..world(&["a"], "1s") };
+        let mut pair = settled();
+        pair.set(routes("x", "y"));
+        let sent = pair.say(Route, "", &["a", "b"], None);
+        assert_eq!(told(&sent), [(Route, 2)]);
+        assert!(pair.say(Route, &sent[0].nonce, &["a", "b"], Some("a is bad")).is_empty());
+        // Envoy may have stopped before it took b.
+        assert_eq!(told(&pair.set(routes("z", "y"))), [(Route, 2)]);
+    }
+
+    #[test]
+    fn the_same_resources_again_send_nothing_and_one_type_goes_alone() {
+        let mut pair = settled();
+        assert!(pair.set(world(&["a"], "1s")).is_empty());
+        let mut changed = world(&["a"], "1s");
+        changed.endpoints[0].body["endpoints"] = json!([{"priority": 1}]);
+        assert_eq!(told(&pair.set(changed)), [(Endpoint, 1)]);
+    }
+
+    #[test]
+    fn a_secret_that_does_not_exist_is_answered_when_it_does() {
+        let mut pair = settled();
+        assert!(pair.say(Secret, "", &["late"], None).is_empty());
+        assert_eq!(pair.node.status("n").types[&Secret].missing, ["late"]);
+        let late = resource(Secret, "name", "late", json!({}));
+        let sent = pair.set(Resources { secrets: vec![late], ..world(&["a"], "1s") });
+        assert_eq!(told(&sent), [(Secret, 1)]);
+    }
+
+    #[test]
+    fn a_new_stream_of_the_same_node_starts_anew_and_ends_the_old() {
+        let mut pair = settled();
+        let (out, responses) = unbounded_channel();
+        pair.node.open(2, true, out);
+        assert!(matches!(pair.responses.try_recv(), Err(tokio::sync::mpsc::error::TryRecvError::Disconnected)));
+        assert!(pair.node.unsettled().is_some());
+        pair.responses = responses;
+        let request = DiscoveryRequest { type_url: Cluster.type_url().to_string(), ..DiscoveryRequest::default() };
+        pair.node.take(2, Cluster, &request);
+        assert_eq!(told(&pair.pump()), [(Cluster, 1)]);
+    }
+}

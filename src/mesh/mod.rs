@@ -3,6 +3,32 @@
 //!
 //! Used by the lab's pilot, by `check`, by `proxy-config` and by failure analysis. Does no I/O.
 
+mod access_log;
+mod cluster;
+mod destination_rule;
+mod duration;
+mod endpoint;
+mod gateway;
+mod host;
+mod json;
+mod listener;
+mod load_balancing;
+mod mesh_config;
+mod node;
+mod object;
+mod pod_proxy;
+mod policy;
+mod protocol;
+mod push;
+mod registry;
+mod report;
+mod route;
+mod scope;
+mod sidecar;
+mod telemetry;
+mod tls;
+mod virtual_service;
+
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +61,7 @@ pub struct Proxy {
     pub metadata: BTreeMap<String, Value>,
 }
 
-/// Where a resource came from: an object and a JSON pointer into it.
+/// Where a resource, or a part of it, came from: an object and a JSON pointer into it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     pub kind: String,
@@ -43,6 +69,8 @@ pub struct Origin {
     pub name: String,
     /// RFC 6901, e.g. `/spec/tls/0/route/0`.
     pub pointer: String,
+    /// The part of the resource that came from there, as a pointer into its body; empty for the whole.
+    pub at: String,
 }
 
 /// One Envoy resource as proto3 JSON (lowerCamelCase names, `@type` in Anys, no defaults).
@@ -68,6 +96,43 @@ pub struct Generated {
 }
 
 /// Generates the configuration of one proxy.
-pub fn compile(_world: &World, _proxy: &Proxy) -> Generated {
-    Generated::default()
+pub fn compile(world: &World, proxy: &Proxy) -> Generated {
+    Compiler::new(world).compile(proxy)
+}
+
+/// A world read once, for several proxies.
+#[derive(Debug)]
+pub struct Compiler {
+    push: push::Push,
+    /// What reading the objects already had to say.
+    said: (Value, Vec<String>),
+}
+
+impl Compiler {
+    pub fn new(world: &World) -> Self {
+        let push = push::Push::new(world);
+        let said = push.report.take();
+        Self { push, said }
+    }
+
+    /// Generates the configuration of one proxy.
+    pub fn compile(&self, proxy: &Proxy) -> Generated {
+        let node = node::Node::new(&self.push, proxy);
+        let (listeners, routes, passes_through) = match proxy.kind {
+            ProxyType::Sidecar => {
+                let listeners = sidecar::listeners(&node);
+                let routes = sidecar::route::build(&node, &listeners);
+                (listeners, routes, false)
+            }
+            ProxyType::Router => gateway::build(&node),
+        };
+        let clusters = cluster::build(&node, passes_through);
+        let endpoints = endpoint::build(&node, &clusters);
+        let (mut push_status, log) = self.push.report.take();
+        for (name, events) in json::fields(&self.said.0) {
+            push_status[name.as_str()] = events.clone();
+        }
+        let warnings = self.said.1.iter().cloned().chain(log).collect();
+        Generated { listeners, clusters, routes, endpoints, push_status, warnings }
+    }
 }

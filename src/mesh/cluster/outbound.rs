@@ -1,0 +1,288 @@
+//! Clusters towards services: one for each port, and one for each subset of a DestinationRule.
+
+use super::draft::{Draft, Kind};
+use super::traffic_policy::{Purpose, apply_traffic_policy, preserves_header_case, set_upstream_protocol};
+use super::{outbound_name, sni_name};
+use crate::mesh::destination_rule::{DestinationRule, port_policy, subset_policy};
+use crate::mesh::endpoint::{Locator, localities};
+use crate::mesh::json::{present, text};
+use crate::mesh::node::Node;
+use crate::mesh::policy::peer_authentication::Mode;
+use crate::mesh::protocol::Protocol;
+use crate::mesh::registry::service::{Port, Registry, Resolution, Service};
+use crate::mesh::{Origin, Resource};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub fn build(node: &Node) -> Vec<Resource> {
+    let mut out = Vec::new();
+    for service in &node.scope.services {
+        if service.resolution == Resolution::Alias {
+            continue;
+        }
+        let rule = node.scope.rule(node.proxy, &service.hostname, true);
+        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+            if service.is_wildcard_dynamic() {
+                out.extend(forward_proxy(node, service, port, rule));
+            } else {
+                Ports { node, service, port, rule, sni: false }.build(&mut out);
+            }
+        }
+    }
+    out
+}
+
+/// Clusters named after an SNI, for gateways that pass mesh traffic through.
+pub fn build_sni(node: &Node) -> Vec<Resource> {
+    let mut out = Vec::new();
+    for service in node.scope.services.iter().filter(|s| !s.mesh_external) {
+        let rule = node.scope.rule(node.proxy, &service.hostname, true);
+        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
+            Ports { node, service, port, rule, sni: true }.build(&mut out);
+        }
+    }
+    out
+}
+
+pub fn kind_of(node: &Node, service: &Service) -> Kind {
+    match service.resolution {
+        Resolution::Dns if service.race_dns => Kind::LogicalDns,
+        Resolution::Dns => Kind::StrictDns,
+        Resolution::DnsRoundRobin => Kind::LogicalDns,
+        Resolution::Passthrough if node.is_sidecar() => Kind::OriginalDst,
+        _ => Kind::Eds,
+    }
+}
+
+/// One port of one service.
+struct Ports<'a> {
+    node: &'a Node<'a>,
+    service: &'a Arc<Service>,
+    port: &'a Port,
+    rule: Option<&'a Arc<DestinationRule>>,
+    sni: bool,
+}
+
+impl Ports<'_> {
+    fn name(&self, subset: &str) -> String {
+        let name = if self.sni { sni_name } else { outbound_name };
+        name(self.port.number, subset, &self.service.hostname)
+    }
+
+    fn build(&self, out: &mut Vec<Resource>) {
+        let kind = kind_of(self.node, self.service);
+        let Some(mut draft) = self.draft("", kind) else { return };
+        let rule_policy = self.rule.map_or(&Value::Null, |r| r.policy());
+        let (policy, _) = port_policy(rule_policy, self.port.number);
+        let accounts = if self.sni { &[] } else { self.node.push.registry.accounts(self.service) };
+        let mut purpose = Purpose {
+            service: Some(self.service),
+            port: self.port,
+            accounts,
+            sni: if self.sni { String::new() } else { sni_name(self.port.number, "", &self.service.hostname) },
+            for_sni: self.sni,
+            mesh_external: !self.sni && self.service.mesh_external,
+            external_registry: !self.sni && self.service.registry == Registry::External,
+            mtls_mode: if self.sni { Mode::Unknown } else { self.mtls_mode(rule_policy) },
+            selected: self.rule.is_some_and(|r| r.has_selector()),
+            dynamic: false,
+        };
+        apply_traffic_policy(self.node, &mut draft, &policy, &purpose);
+        apply_eds(&mut draft);
+        if self.service.mesh_external {
+            draft.istio_metadata().insert("external".to_owned(), json!(true));
+        }
+        if let Some(rule) = self.rule {
+            draft.istio_metadata().insert("config".to_owned(), Value::from(rule.config_path()));
+            add_alpn_override(&mut draft, &policy);
+        }
+        let mut origins = self.origins();
+        origins.extend(self.rule.map(|r| r.policy_origin.clone()));
+        out.push(Resource { name: draft.name.clone(), body: draft.build(), origins });
+        let Some(rule) = self.rule else { return };
+        for (index, subset) in rule.subsets().iter().enumerate() {
+            purpose.mtls_mode = self.mtls_mode(&subset["trafficPolicy"]);
+            purpose.sni = match self.sni {
+                true => String::new(),
+                false => sni_name(self.port.number, text(&subset["name"]), &self.service.hostname),
+            };
+            out.extend(self.subset(rule, index, subset, kind, &policy, &purpose));
+        }
+    }
+
+    fn subset(
+        &self,
+        rule: &DestinationRule,
+        index: usize,
+        subset: &Value,
+        kind: Kind,
+        policy: &Value,
+        purpose: &Purpose,
+    ) -> Option<Resource> {
+        let name = text(&subset["name"]);
+        let own = &subset["trafficPolicy"];
+        let kind = if text(&own["loadBalancer"]["simple"]) == "PASSTHROUGH" { Kind::OriginalDst } else { kind };
+        let mut draft = self.draft(name, kind)?;
+        let policy = subset_policy(policy, own, self.port.number);
+        apply_traffic_policy(self.node, &mut draft, &policy, purpose);
+        apply_eds(&mut draft);
+        let metadata = draft.istio_metadata();
+        metadata.insert("config".to_owned(), Value::from(rule.config_path()));
+        metadata.insert("subset".to_owned(), Value::from(name));
+        add_alpn_override(&mut draft, &policy);
+        let mut origins = self.origins();
+        origins.extend(rule.subset_origins.get(index).cloned());
+        if present(rule.policy()) {
+            origins.push(rule.policy_origin.clone());
+        }
+        Some(Resource { name: draft.name.clone(), body: draft.build(), origins })
+    }
+
+    fn origins(&self) -> Vec<Origin> {
+        vec![self.service.origin.clone()]
+    }
+
+    fn mtls_mode(&self, policy: &Value) -> Mode {
+        self.node.push.service_mtls_mode(policy, self.service, self.port.number)
+    }
+
+    /// The cluster before any policy; `None` when it needs endpoints of its own and has none.
+    fn draft(&self, subset: &str, kind: Kind) -> Option<Draft> {
+        let name = self.name(subset);
+        let mut draft = Draft::new(&name, kind);
+        draft.set("commonLbConfig", json!({}));
+        match kind {
+            Kind::StrictDns | Kind::LogicalDns => {
+                apply_dns(self.node, &mut draft, self.service);
+                let groups = match self.service.is_dns() {
+                    true => {
+                        let locator = Locator::new(self.node, self.service, self.port, subset, self.rule.map(|r| &**r));
+                        localities(&locator, &self.name(""), locator.for_cluster())
+                    }
+                    false => Vec::new(),
+                };
+                if groups.is_empty() {
+                    let message = format!("{} cluster without endpoints {name} found while pushing CDS", kind.name());
+                    self.node.push.report.metric(
+                        "pilot_dns_cluster_without_endpoints",
+                        &name,
+                        &self.node.id(),
+                        &message,
+                    );
+                    return None;
+                }
+                draft.groups = groups;
+            }
+            Kind::OriginalDst => {
+                if let Some(port) = self.service.passthrough_ports.get(&self.port.number) {
+                    draft.set("originalDstLbConfig", json!({"upstreamPortOverride": port}));
+                }
+            }
+            _ => {}
+        }
+        let preserve_case = preserves_header_case(self.node);
+        set_upstream_protocol(self.node, &mut draft, self.port.protocol, preserve_case);
+        let service = self.service;
+        draft.istio_metadata().insert(
+            "services".to_owned(),
+            json!([{"host": service.hostname, "name": service.name, "namespace": service.namespace}]),
+        );
+        Some(draft)
+    }
+}
+
+fn apply_dns(node: &Node, draft: &mut Draft, service: &Service) {
+    draft.set("dnsLookupFamily", Value::from(if service.race_dns { "ALL" } else { "V4_ONLY" }));
+    if service.race_dns {
+        // Envoy's default is not printed.
+        draft.body.remove("dnsLookupFamily");
+        draft.set("dnsLookupFamily", Value::from("ALL"));
+    }
+    draft.set("dnsJitter", Value::from("0.100s"));
+    draft.set("dnsRefreshRate", node.push.mesh.dns_refresh_rate.clone());
+    draft.set("respectDnsTtl", json!(true));
+    draft.set(
+        "typedDnsResolverConfig",
+        json!({
+            "name": "envoy.network.dns_resolver.cares",
+            "typedConfig": {
+                "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                "udpMaxQueries": 100,
+            },
+        }),
+    );
+}
+
+fn apply_eds(draft: &mut Draft) {
+    if draft.kind == Kind::Eds {
+        let name = draft.name.clone();
+        draft.set(
+            "edsClusterConfig",
+            json!({
+                "serviceName": name,
+                "edsConfig": {"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"},
+            }),
+        );
+    }
+}
+
+/// Marks clusters whose TLS is the user's, so that the ALPN filter leaves it alone.
+fn add_alpn_override(draft: &mut Draft, policy: &Value) {
+    if !present(&policy["tls"]) {
+        return;
+    }
+    if matches!(text(&policy["tls"]["mode"]), "SIMPLE" | "MUTUAL") {
+        draft.istio_metadata().insert("alpn_override".to_owned(), Value::from("false"));
+    }
+}
+
+/// The cluster of a wildcard host that is resolved by name on demand.
+fn forward_proxy(
+    node: &Node,
+    service: &Arc<Service>,
+    port: &Port,
+    rule: Option<&Arc<DestinationRule>>,
+) -> Option<Resource> {
+    if !matches!(port.protocol, Protocol::Http | Protocol::Tls | Protocol::Grpc | Protocol::Http2) {
+        return None;
+    }
+    let mut draft = Draft::new(&outbound_name(port.number, "", &service.hostname), Kind::Dynamic);
+    draft.set_lb("CLUSTER_PROVIDED");
+    draft.set(
+        "clusterType",
+        json!({
+            "name": "envoy.clusters.dynamic_forward_proxy",
+            "typedConfig": {
+                "@type": "type.googleapis.com/envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
+                "dnsCacheConfig": crate::mesh::sidecar::forward_proxy::dns_cache(&service.hostname),
+            },
+        }),
+    );
+    let preserve_case = preserves_header_case(node);
+    set_upstream_protocol(node, &mut draft, port.protocol, preserve_case);
+    let rule_policy = rule.map_or(&Value::Null, |r| r.policy());
+    let (policy, _) = port_policy(rule_policy, port.number);
+    let purpose = Purpose {
+        service: Some(service),
+        port,
+        accounts: &[],
+        sni: String::new(),
+        for_sni: false,
+        mesh_external: service.mesh_external,
+        external_registry: true,
+        mtls_mode: node.push.service_mtls_mode(rule_policy, service, port.number),
+        selected: rule.is_some_and(|r| r.has_selector()),
+        dynamic: true,
+    };
+    apply_traffic_policy(node, &mut draft, &policy, &purpose);
+    let mut origins = vec![service.origin.clone()];
+    if service.mesh_external {
+        draft.istio_metadata().insert("external".to_owned(), json!(true));
+    }
+    if let Some(rule) = rule {
+        draft.istio_metadata().insert("config".to_owned(), Value::from(rule.config_path()));
+        add_alpn_override(&mut draft, &policy);
+        origins.push(rule.policy_origin.clone());
+    }
+    Some(Resource { name: draft.name.clone(), body: draft.build(), origins })
+}

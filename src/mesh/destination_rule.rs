@@ -1,0 +1,247 @@
+//! DestinationRules: merging of rules for one host, lookup by namespace, and the policy of a port or subset.
+
+use super::Origin;
+use super::host::{most_specific, resolve_short};
+use super::json::{labels, labels_match, list, present, strings, text, unsigned};
+use super::mesh_config::MeshConfig;
+use super::object::Object;
+use super::registry::service::Service;
+use super::report::Report;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Rules for one host that were merged into one.
+#[derive(Debug, Clone)]
+pub struct DestinationRule {
+    /// The first rule: its name is the one that Istio puts into metadata.
+    pub object: Object,
+    pub spec: Value,
+    pub export_to: BTreeSet<String>,
+    pub policy_origin: Origin,
+    /// Beside `spec.subsets`.
+    pub subset_origins: Vec<Origin>,
+}
+
+impl DestinationRule {
+    fn new(object: Object, export_to: BTreeSet<String>) -> Self {
+        Self {
+            spec: object.spec().clone(),
+            policy_origin: object.origin("/spec"),
+            subset_origins: (0..list(&object.spec()["subsets"]).len())
+                .map(|i| object.origin(format!("/spec/subsets/{i}")))
+                .collect(),
+            export_to,
+            object,
+        }
+    }
+
+    pub fn policy(&self) -> &Value {
+        &self.spec["trafficPolicy"]
+    }
+
+    pub fn subsets(&self) -> &[Value] {
+        list(&self.spec["subsets"])
+    }
+
+    pub fn subset(&self, name: &str) -> Option<&Value> {
+        self.subsets().iter().find(|s| text(&s["name"]) == name)
+    }
+
+    pub fn has_selector(&self) -> bool {
+        present(&self.spec["workloadSelector"])
+    }
+
+    fn selector(&self) -> BTreeMap<String, String> {
+        labels(&self.spec["workloadSelector"]["matchLabels"])
+    }
+
+    pub fn config_path(&self) -> String {
+        self.object.config_path("networking.istio.io", "destination-rule")
+    }
+
+    /// The labels a subset's endpoints must have; `None` when there is nothing to select by.
+    pub fn subset_labels(&self, name: &str) -> Option<BTreeMap<String, String>> {
+        let wanted = labels(&self.subset(name)?["labels"]);
+        if wanted.is_empty() { None } else { Some(wanted) }
+    }
+}
+
+type ByHost = HashMap<String, Vec<DestinationRule>>;
+
+/// All DestinationRules by namespace and visibility.
+#[derive(Debug, Default)]
+pub struct DestinationRules {
+    local: HashMap<String, ByHost>,
+    exported: HashMap<String, ByHost>,
+    root_local: ByHost,
+    root_namespace: String,
+}
+
+impl DestinationRules {
+    pub fn read(objects: &HashMap<String, Vec<Object>>, mesh: &MeshConfig, report: &Report) -> Self {
+        let mut sorted = objects.get("DestinationRule").cloned().unwrap_or_default();
+        // Rules with a workload selector come before rules without.
+        sorted.sort_by(|a, b| {
+            let rank = |o: &Object| !present(&o.spec()["workloadSelector"]);
+            (rank(a), a.order()).cmp(&(rank(b), b.order()))
+        });
+        let mut all = Self { root_namespace: mesh.root_namespace.clone(), ..Self::default() };
+        for object in sorted {
+            let host = resolve_short(text(&object.spec()["host"]), &object.namespace, &mesh.domain);
+            let namespace = object.namespace.clone();
+            let export_to: BTreeSet<String> = if present(&object.spec()["workloadSelector"]) {
+                [".".to_owned()].into()
+            } else {
+                strings(&object.spec()["exportTo"]).into_iter().collect()
+            };
+            let has = |name: &str| export_to.contains(name);
+            if export_to.is_empty() || has("*") || has(".") || has(&namespace) {
+                let rules = all.local.entry(namespace.clone()).or_default();
+                merge(rules, &host, DestinationRule::new(object.clone(), export_to.clone()), report);
+            }
+            let private = (export_to.is_empty() && mesh.default_destination_rule_export.contains("."))
+                || (export_to.len() == 1 && (has(".") || has(&namespace)));
+            let rules = match private {
+                false => all.exported.entry(namespace.clone()).or_default(),
+                true if namespace == mesh.root_namespace => &mut all.root_local,
+                true => continue,
+            };
+            // A rule merged twice would report its duplicate subsets twice; Istio's metric has one entry a host.
+            merge(rules, &host, DestinationRule::new(object, export_to), report);
+        }
+        all
+    }
+
+    /// The rules for a service as a namespace sees them: its own, then the service's, then the root namespace's.
+    pub fn of(&self, namespace: &str, service: &Service) -> Vec<&DestinationRule> {
+        let own = if namespace == self.root_namespace { Some(&self.root_local) } else { self.local.get(namespace) };
+        if let Some(found) = own.and_then(|rules| most_specific(&service.hostname, rules)) {
+            return found.iter().collect();
+        }
+        for owner in [&service.namespace, &self.root_namespace] {
+            let visible: Vec<_> = self
+                .exported
+                .get(owner)
+                .and_then(|rules| most_specific(&service.hostname, rules))
+                .into_iter()
+                .flatten()
+                .filter(|r| r.export_to.is_empty() || r.export_to.contains("*") || r.export_to.contains(namespace))
+                .collect();
+            if !visible.is_empty() {
+                return visible;
+            }
+        }
+        Vec::new()
+    }
+}
+
+fn merge(rules: &mut ByHost, host: &str, incoming: DestinationRule, report: &Report) {
+    let existing = rules.entry(host.to_owned()).or_default();
+    let mut separate = true;
+    for rule in existing.iter_mut() {
+        if rule.export_to != incoming.export_to {
+            separate = true;
+            continue;
+        }
+        if rule.has_selector() && incoming.has_selector() && rule.selector() != incoming.selector() {
+            separate = true;
+            continue;
+        }
+        separate = false;
+        merge_into(rule, &incoming, host, report);
+    }
+    if separate {
+        existing.push(incoming);
+    }
+}
+
+fn merge_into(rule: &mut DestinationRule, incoming: &DestinationRule, host: &str, report: &Report) {
+    let known: BTreeSet<String> = rule.subsets().iter().map(|s| text(&s["name"]).to_owned()).collect();
+    let mut subsets = rule.subsets().to_vec();
+    for (subset, origin) in incoming.subsets().iter().zip(&incoming.subset_origins) {
+        let name = text(&subset["name"]);
+        if known.contains(name) {
+            let message = format!("Duplicate subset {name} found while merging destination rules for {host}");
+            report.metric("pilot_destrule_subsets", host, "", &message);
+        } else {
+            subsets.push(subset.clone());
+            rule.subset_origins.push(origin.clone());
+        }
+    }
+    let mut spec = rule.spec.as_object().cloned().unwrap_or_default();
+    if !subsets.is_empty() {
+        spec.insert("subsets".to_owned(), Value::Array(subsets));
+    }
+    if !present(rule.policy()) && present(incoming.policy()) {
+        spec.insert("trafficPolicy".to_owned(), incoming.policy().clone());
+        rule.policy_origin = incoming.policy_origin.clone();
+    }
+    rule.spec = Value::Object(spec);
+}
+
+/// The rule of a list that applies to a workload: one whose selector takes it, else one without a selector.
+pub fn choose<'a>(
+    rules: &'a [Arc<DestinationRule>],
+    outbound: bool,
+    scope_namespace: &str,
+    workload: &BTreeMap<String, String>,
+) -> Option<&'a Arc<DestinationRule>> {
+    let mut catch_all = None;
+    for rule in rules {
+        if !rule.has_selector() {
+            catch_all = Some(rule);
+        } else if outbound && rule.object.namespace == scope_namespace && labels_match(&rule.selector(), workload) {
+            return Some(rule);
+        }
+    }
+    catch_all
+}
+
+/// The policy for a port: port-level settings replace the rule's, all four of them.
+pub fn port_policy(policy: &Value, port: u32) -> (Value, bool) {
+    let level = list(&policy["portLevelSettings"])
+        .iter()
+        .find(|p| present(&p["port"]) && unsigned(&p["port"]["number"]) == port);
+    match level {
+        None => (policy.clone(), false),
+        Some(level) => {
+            let mut out = Map::new();
+            for field in ["connectionPool", "loadBalancer", "outlierDetection", "tls"] {
+                if present(&level[field]) {
+                    out.insert(field.to_owned(), level[field].clone());
+                }
+            }
+            (Value::Object(out), true)
+        }
+    }
+}
+
+/// The policy of a subset's port: the subset's fields over the rule's.
+pub fn subset_policy(rule: &Value, subset: &Value, port: u32) -> Value {
+    let (original, _) = port_policy(rule, port);
+    if !present(subset) {
+        return original;
+    }
+    let (subset, port_level) = port_policy(subset, port);
+    if !present(&original) {
+        return subset;
+    }
+    let mut merged = Map::new();
+    let fields = [
+        ("connectionPool", true),
+        ("outlierDetection", true),
+        ("loadBalancer", true),
+        ("tls", true),
+        ("tunnel", false),
+        ("proxyProtocol", false),
+        ("retryBudget", false),
+    ];
+    for (field, replaced) in fields {
+        let value = if present(&subset[field]) || (replaced && port_level) { &subset[field] } else { &original[field] };
+        if present(value) {
+            merged.insert(field.to_owned(), value.clone());
+        }
+    }
+    Value::Object(merged)
+}

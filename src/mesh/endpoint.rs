@@ -1,0 +1,231 @@
+//! Endpoints: of clusters that hold them, and the load assignments of the others.
+
+use super::cluster::draft::Kind;
+use super::cluster::outbound_name;
+use super::destination_rule::{DestinationRule, subset_policy};
+use super::json::{labels_match, list, present, text, unsigned};
+use super::load_balancing::{Group, apply, locality_setting};
+use super::node::Node;
+use super::policy::peer_authentication::Mode;
+use super::registry::endpoint::{Endpoint, Health, canonical_service};
+use super::registry::kubernetes::CLUSTER;
+use super::registry::service::{Port, Service};
+use super::{Origin, Resource};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The endpoints of one service port, or of a subset of it.
+pub struct Locator<'a> {
+    node: &'a Node<'a>,
+    service: &'a Service,
+    port: &'a Port,
+    subset: String,
+    rule: Option<&'a DestinationRule>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl<'a> Locator<'a> {
+    pub fn new(
+        node: &'a Node<'a>,
+        service: &'a Service,
+        port: &'a Port,
+        subset: &str,
+        rule: Option<&'a DestinationRule>,
+    ) -> Self {
+        let labels = if subset.is_empty() { None } else { rule.and_then(|r| r.subset_labels(subset)) };
+        Self { node, service, port, subset: subset.to_owned(), rule, labels }
+    }
+
+    /// What a cluster that holds its endpoints gets.
+    pub fn for_cluster(&self) -> Vec<Arc<Endpoint>> {
+        self.node.push.registry.endpoints_by_port(self.service, self.port.number, self.labels.as_ref())
+    }
+
+    /// What a load assignment gets: by the port's name, and only addresses.
+    fn for_assignment(&self) -> Vec<Arc<Endpoint>> {
+        self.node
+            .push
+            .registry
+            .endpoints(self.service)
+            .iter()
+            .filter(|e| e.port_name == self.port.name)
+            .filter(|e| e.address.is_empty() || e.port == 0 || e.address.parse::<std::net::IpAddr>().is_ok())
+            .filter(|e| self.labels.as_ref().is_none_or(|l| labels_match(l, &e.labels)))
+            .cloned()
+            .collect()
+    }
+
+    fn visible(&self, endpoint: &Endpoint) -> bool {
+        if self.service.node_local && endpoint.node != self.node_name() {
+            return false;
+        }
+        match endpoint.health {
+            Health::Terminating => false,
+            Health::Unhealthy => self.service.sends_unready(),
+            Health::Healthy | Health::Unknown => true,
+        }
+    }
+
+    fn node_name(&self) -> &str {
+        self.node.metadata("NODE_NAME")
+    }
+
+    /// The TLS mode that the rule gives for this port and subset, if any.
+    fn rule_tls_mode(&self) -> Option<String> {
+        let rule = self.rule?;
+        let policy = match self.subset.as_str() {
+            "" => rule.policy(),
+            name => &rule.subset(name)?["trafficPolicy"],
+        };
+        let level = list(&policy["portLevelSettings"])
+            .iter()
+            .find(|p| unsigned(&p["port"]["number"]) == self.port.number && present(&p["tls"]))
+            .map(|p| &p["tls"]);
+        let tls = level.unwrap_or(&policy["tls"]);
+        present(tls).then(|| text(&tls["mode"]).to_owned())
+    }
+
+    fn mtls(&self, endpoint: &Endpoint, by_rule: Option<&str>) -> bool {
+        match by_rule {
+            Some(mode) => mode == "ISTIO_MUTUAL",
+            None => {
+                endpoint.accepts_mtls()
+                    && self
+                        .node
+                        .push
+                        .peer_authentications
+                        .compose(&endpoint.namespace, &endpoint.labels)
+                        .for_port(endpoint.port)
+                        != Mode::Disable
+            }
+        }
+    }
+
+    /// The policy in force for this port and subset.
+    fn policy(&self) -> Value {
+        let Some(rule) = self.rule else { return Value::Null };
+        let subset = rule.subset(&self.subset).map_or(&Value::Null, |s| &s["trafficPolicy"]);
+        subset_policy(rule.policy(), subset, self.port.number)
+    }
+}
+
+/// Endpoints grouped by locality. `cluster` is named in the push status when there are none.
+pub fn localities(locator: &Locator, cluster: &str, endpoints: Vec<Arc<Endpoint>>) -> Vec<Group> {
+    let by_rule = locator.rule_tls_mode();
+    let mut grouped: BTreeMap<&str, Vec<&Arc<Endpoint>>> = BTreeMap::new();
+    for endpoint in endpoints.iter().filter(|e| locator.visible(e)) {
+        grouped.entry(&endpoint.locality).or_default().push(endpoint);
+    }
+    if grouped.is_empty() {
+        locator.node.push.report.metric("pilot_eds_no_instances", cluster, "", "");
+    }
+    grouped
+        .into_iter()
+        .map(|(locality, endpoints)| {
+            let weight: u32 = endpoints.iter().fold(0, |sum, e| sum.saturating_add(e.weight));
+            let all: Vec<Value> =
+                endpoints.iter().map(|e| lb_endpoint(e, locator.mtls(e, by_rule.as_deref()))).collect();
+            Group {
+                body: json!({"locality": locality_value(locality), "lbEndpoints": all, "loadBalancingWeight": weight}),
+                members: endpoints.into_iter().cloned().collect(),
+            }
+        })
+        .collect()
+}
+
+/// `region/zone/subzone` as Envoy has it.
+pub fn locality_value(locality: &str) -> Value {
+    let mut out = Map::new();
+    for (key, part) in ["region", "zone", "subZone"].iter().zip(locality.splitn(3, '/')) {
+        super::json::put(&mut out, key, Value::from(part));
+    }
+    Value::Object(out)
+}
+
+fn lb_endpoint(endpoint: &Endpoint, mtls: bool) -> Value {
+    let mut metadata = Map::new();
+    if mtls && !endpoint.tls_mode.is_empty() && endpoint.tls_mode != "disabled" {
+        metadata.insert("envoy.transport_socket_match".to_owned(), json!({"tlsMode": endpoint.tls_mode}));
+    }
+    let (service, revision) = canonical_service(&endpoint.labels, &endpoint.workload);
+    let revision = if revision == "latest" { "" } else { revision };
+    let workload = format!("{};{};{service};{revision};{CLUSTER}", endpoint.workload, endpoint.namespace);
+    metadata.insert("istio".to_owned(), json!({"workload": workload}));
+    let address = match endpoint.port {
+        0 if endpoint.address.starts_with('/') || endpoint.address.starts_with('@') => {
+            json!({"pipe": {"path": endpoint.address}})
+        }
+        port => json!({"socketAddress": {"address": endpoint.address, "portValue": port}}),
+    };
+    let mut out = super::json::into_map(json!({
+        "endpoint": {"address": address},
+        "loadBalancingWeight": endpoint.weight,
+        "metadata": {"filterMetadata": metadata},
+    }));
+    match endpoint.health {
+        Health::Healthy => out.insert("healthStatus".to_owned(), Value::from("HEALTHY")),
+        Health::Unhealthy => out.insert("healthStatus".to_owned(), Value::from("UNHEALTHY")),
+        _ => None,
+    };
+    Value::Object(out)
+}
+
+/// The load assignments of the clusters that ask for one.
+pub fn build(node: &Node, clusters: &[Resource]) -> Vec<Resource> {
+    let mut ports: HashMap<String, (&Arc<Service>, &Port, String, bool)> = HashMap::new();
+    for service in &node.scope.services {
+        let rule = node.scope.rule(node.proxy, &service.hostname, true);
+        let subsets = rule.map_or(&[][..], |r| r.subsets());
+        let names = std::iter::once("").chain(subsets.iter().map(|s| text(&s["name"])));
+        for subset in names {
+            for port in &service.ports {
+                let host = &service.hostname;
+                let entry = (service, port, subset.to_owned());
+                ports
+                    .entry(outbound_name(port.number, subset, host))
+                    .or_insert_with(|| (entry.0, entry.1, entry.2.clone(), false));
+                ports
+                    .entry(super::cluster::sni_name(port.number, subset, host))
+                    .or_insert_with(|| (entry.0, entry.1, entry.2, true));
+            }
+        }
+    }
+    let eds = clusters.iter().filter(|c| text(&c.body["type"]) == Kind::Eds.name());
+    eds.filter_map(|cluster| {
+        let (service, port, subset, for_sni) = ports.get(&cluster.name)?;
+        let rule = node.scope.rule(node.proxy, &service.hostname, true);
+        let locator = Locator::new(node, service, port, subset, rule.map(|r| &**r));
+        Some(assignment(&locator, &cluster.name, *for_sni, &cluster.origins))
+    })
+    .collect()
+}
+
+fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &[Origin]) -> Resource {
+    let mut groups = localities(locator, cluster, locator.for_assignment());
+    if for_sni {
+        keep_mtls(&mut groups);
+    }
+    let policy = locator.policy();
+    let (setting, forced) = locality_setting(locator.node, &policy["loadBalancer"], locator.service);
+    let endpoints = apply(locator.node, groups, &setting, forced || present(&policy["outlierDetection"]));
+    let mut body = super::json::into_map(json!({"clusterName": cluster}));
+    super::json::put(&mut body, "endpoints", Value::Array(endpoints));
+    Resource { name: cluster.to_owned(), body: Value::Object(body), origins: origins.to_vec() }
+}
+
+/// Traffic passed through by SNI is mutual TLS: only endpoints that accept it are of use.
+fn keep_mtls(groups: &mut Vec<Group>) {
+    for group in groups.iter_mut() {
+        let group = &mut group.body;
+        let mut weight = 0;
+        if let Some(all) = group.get_mut("lbEndpoints").and_then(Value::as_array_mut) {
+            all.retain(|e| {
+                text(&e["metadata"]["filterMetadata"]["envoy.transport_socket_match"]["tlsMode"]) == "istio"
+            });
+            weight = all.iter().map(|e| unsigned(&e["loadBalancingWeight"])).sum();
+        }
+        group["loadBalancingWeight"] = Value::from(weight);
+    }
+    groups.retain(|g| !list(&g.body["lbEndpoints"]).is_empty());
+}

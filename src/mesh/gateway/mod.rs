@@ -1,0 +1,17 @@
+//! Listeners and routes of gateways.
+
+mod listener;
+mod merge;
+mod passthrough;
+mod route;
+
+use super::Resource;
+use super::node::Node;
+
+/// Listeners, route configurations, and whether a server passes mesh traffic through by SNI.
+pub fn build(node: &Node) -> (Vec<Resource>, Vec<Resource>, bool) {
+    let Some(merged) = merge::Merged::of(node) else { return (Vec::new(), Vec::new(), false) };
+    let listeners = listener::build(node, &merged);
+    let routes = route::build(node, &merged, &listeners);
+    (listeners, routes, merged.passes_through)
+}

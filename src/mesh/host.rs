@@ -1,0 +1,114 @@
+//! Host names with a leading wildcard, as Istio compares them.
+
+use std::collections::HashMap;
+
+/// `*`, `*.example.org`, `*suffix`.
+pub fn is_wildcard(host: &str) -> bool {
+    host.starts_with('*')
+}
+
+/// What follows the first character; hosts are compared by suffix.
+fn tail(host: &str) -> &str {
+    host.strip_prefix('*').unwrap_or(host)
+}
+
+/// Whether some name fits both.
+pub fn matches(a: &str, b: &str) -> bool {
+    match (is_wildcard(a), is_wildcard(b)) {
+        (true, true) if a.len() < b.len() => tail(b).ends_with(tail(a)),
+        (true, true) => tail(a).ends_with(tail(b)),
+        (true, false) => b.ends_with(tail(a)),
+        (false, true) => a.ends_with(tail(b)),
+        (false, false) => a == b,
+    }
+}
+
+/// Whether every name that fits `a` fits `b`.
+pub fn subset_of(a: &str, b: &str) -> bool {
+    match (is_wildcard(a), is_wildcard(b)) {
+        (true, true) => a.len() >= b.len() && tail(a).ends_with(tail(b)),
+        (true, false) => false,
+        (false, true) => a.ends_with(tail(b)),
+        (false, false) => a == b,
+    }
+}
+
+/// Order of specificity: exact before wildcard, longer before shorter, then by name.
+pub fn more_specific(a: &str, b: &str) -> bool {
+    match (is_wildcard(a), is_wildcard(b)) {
+        (false, true) => true,
+        (true, false) => false,
+        _ if a.len() != b.len() => a.len() > b.len(),
+        _ => a < b,
+    }
+}
+
+/// The value of the key that fits `needle` most specifically.
+pub fn most_specific<'a, V>(needle: &str, by_host: &'a HashMap<String, V>) -> Option<&'a V> {
+    if let Some(exact) = by_host.get(needle) {
+        return Some(exact);
+    }
+    let suffix = tail(needle);
+    let mut best: Option<(&String, &V)> = None;
+    // Every wildcard that can match is `*` plus a suffix of the needle, so there is no need to scan the map.
+    for (start, _) in suffix.char_indices().chain(std::iter::once((suffix.len(), ' '))) {
+        let key = format!("*{}", &suffix[start..]);
+        if let Some((host, value)) = by_host.get_key_value(&key)
+            && best.is_none_or(|(found, _)| more_specific(host, found))
+        {
+            best = Some((host, value));
+        }
+    }
+    best.map(|(_, value)| value)
+}
+
+/// A name without a dot is a Service in the object's namespace.
+pub fn resolve_short(host: &str, namespace: &str, domain: &str) -> String {
+    if host.is_empty() || host == "*" || host.contains('.') || host.parse::<std::net::IpAddr>().is_ok() {
+        return host.to_owned();
+    }
+    format!("{host}.{namespace}.svc.{domain}")
+}
+
+/// `name`, `./name`, `ns/name` and the old `name.ns.svc…` to `ns/name`; `mesh` stays.
+pub fn resolve_gateway(name: &str, namespace: &str) -> String {
+    if name == "mesh" {
+        return name.to_owned();
+    }
+    match name.split_once('/') {
+        Some((".", rest)) => format!("{namespace}/{rest}"),
+        Some(_) => name.to_owned(),
+        None => match name.split_once('.') {
+            None => format!("{namespace}/{name}"),
+            Some((short, rest)) => format!("{}/{short}", rest.split('.').next().unwrap_or(rest)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_compare_by_suffix() {
+        assert!(matches("*.org", "httpbin.org") && matches("httpbin.org", "*") && !matches("a.org", "b.org"));
+        assert!(subset_of("*.a.org", "*.org") && !subset_of("*.org", "*.a.org") && !subset_of("*.org", "a.org"));
+    }
+
+    #[test]
+    fn the_longest_wildcard_wins() {
+        let map: HashMap<String, i32> =
+            [("*".to_owned(), 0), ("*.org".to_owned(), 1), ("*.a.org".to_owned(), 2)].into();
+        assert_eq!(most_specific("x.a.org", &map), Some(&2));
+        assert_eq!(most_specific("*.b.org", &map), Some(&1));
+        assert_eq!(most_specific("é.com", &map), Some(&0));
+    }
+
+    #[test]
+    fn gateways_are_named_by_namespace() {
+        assert_eq!(resolve_gateway("gw", "a"), "a/gw");
+        assert_eq!(resolve_gateway("./gw", "a"), "a/gw");
+        assert_eq!(resolve_gateway("gw.b.svc.cluster.local", "a"), "b/gw");
+        assert_eq!(resolve_gateway("c/gw", "a"), "c/gw");
+    }
+}

@@ -1,0 +1,64 @@
+//! One proxy during compilation: what it is, what it sees, what its pod serves.
+
+use super::json::flag;
+use super::object::Object;
+use super::push::Push;
+use super::registry::kubernetes::{Pod, Pods, Target, targets};
+use super::scope::Scope;
+use super::{Proxy, ProxyType};
+use serde_json::Value;
+
+pub struct Node<'a> {
+    pub push: &'a Push,
+    pub proxy: &'a Proxy,
+    pub scope: Scope,
+    /// The ports of this pod that Services send traffic to.
+    pub targets: Vec<Target>,
+    pub captures_dns: bool,
+    /// `region/zone/subzone` of the pod.
+    pub locality: String,
+}
+
+impl<'a> Node<'a> {
+    pub fn new(push: &'a Push, proxy: &'a Proxy) -> Self {
+        let pods = Pods::read(push.by_kind(), &push.mesh);
+        let pod = pods.by_name(&proxy.namespace, &proxy.name).cloned();
+        let find = |host: &str| push.registry.by_host(host).and_then(|n| n.get(&proxy.namespace)).cloned();
+        let labels = pod.as_deref().map_or(&proxy.labels, |p: &Pod| &p.labels);
+        Self {
+            push,
+            proxy,
+            scope: Scope::of(push, proxy),
+            targets: targets(push.by_kind(), &proxy.namespace, labels, pod.as_deref(), find, &push.mesh),
+            captures_dns: proxy.metadata.get("DNS_CAPTURE").is_some_and(|v| flag(v) || v.as_str() == Some("true")),
+            locality: pod.as_deref().map_or_else(String::new, |p| p.locality.clone()),
+        }
+    }
+
+    pub fn is_sidecar(&self) -> bool {
+        self.proxy.kind == ProxyType::Sidecar
+    }
+
+    /// Istio's proxy ID.
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.proxy.name, self.proxy.namespace)
+    }
+
+    /// The proxy config in force: `PROXY_CONFIG` of the metadata, else the mesh's default.
+    pub fn proxy_config(&self) -> &Value {
+        self.proxy.metadata.get("PROXY_CONFIG").unwrap_or(&self.push.mesh.raw["defaultConfig"])
+    }
+
+    pub fn metadata(&self, key: &str) -> &str {
+        self.proxy.metadata.get(key).and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// Whether unregistered destinations are let through.
+    pub fn allows_any(&self) -> bool {
+        self.scope.outbound_policy.as_ref().is_some_and(|p| p.allow_any)
+    }
+
+    pub fn objects(&self, kind: &str) -> impl Iterator<Item = &Object> {
+        self.push.objects(kind)
+    }
+}

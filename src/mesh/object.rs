@@ -1,0 +1,80 @@
+//! A Kubernetes object with the metadata that config generation needs, and the order in which Istio reads them.
+
+use super::Origin;
+use super::json::{labels, text};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One object of the world.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    /// RFC 3339, so that text order is time order. Objects that were never stored have none.
+    pub created: String,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+    pub body: Arc<Value>,
+}
+
+impl Object {
+    /// The object's metadata; `None` when it has no kind or name.
+    pub fn read(body: &Arc<Value>) -> Option<Self> {
+        let (kind, meta) = (text(&body["kind"]), &body["metadata"]);
+        let name = text(&meta["name"]);
+        if kind.is_empty() || name.is_empty() {
+            return None;
+        }
+        let namespace = match text(&meta["namespace"]) {
+            "" if !matches!(kind, "Namespace" | "Node") => "default",
+            namespace => namespace,
+        };
+        Some(Self {
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            created: text(&meta["creationTimestamp"]).to_owned(),
+            labels: labels(&meta["labels"]),
+            annotations: labels(&meta["annotations"]),
+            body: body.clone(),
+        })
+    }
+
+    pub fn spec(&self) -> &Value {
+        &self.body["spec"]
+    }
+
+    pub fn origin(&self, pointer: impl Into<String>) -> Origin {
+        Origin {
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            pointer: pointer.into(),
+            at: String::new(),
+        }
+    }
+
+    /// Istio's order of configuration: creation time, then name, then namespace. An Istio object without a
+    /// time is read as the newest, since Services (which may have none) come first.
+    pub fn order(&self) -> (String, &str, &str) {
+        let created = if self.created.is_empty() { "9999".to_owned() } else { self.created.clone() };
+        (created, &self.name, &self.namespace)
+    }
+
+    /// The value of the `config` metadata that Istio puts on chains, routes and clusters.
+    pub fn config_path(&self, group: &str, kebab_kind: &str) -> String {
+        format!("/apis/{group}/v1/namespaces/{}/{kebab_kind}/{}", self.namespace, self.name)
+    }
+}
+
+/// Sorts into Istio's order of configuration.
+pub fn sort(objects: &mut [Object]) {
+    objects.sort_by(|a, b| a.order().cmp(&b.order()));
+}
+
+/// `{filterMetadata: {istio: {config: path}}}`.
+pub fn config_metadata(path: &str) -> Value {
+    serde_json::json!({"filterMetadata": {"istio": {"config": path}}})
+}

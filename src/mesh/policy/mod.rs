@@ -1,0 +1,4 @@
+//! Workload policies: who may connect and how.
+
+pub mod authorization;
+pub mod peer_authentication;

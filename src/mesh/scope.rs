@@ -1,0 +1,375 @@
+//! What one proxy may see: the Sidecar that applies to it, its egress listeners with their services and
+//! VirtualServices, and the DestinationRules of those services.
+
+use super::destination_rule::{DestinationRule, choose};
+use super::host::{is_wildcard, matches, most_specific, subset_of};
+use super::json::{labels, labels_match, list, present, text, unsigned};
+use super::object::Object;
+use super::protocol::Protocol;
+use super::push::Push;
+use super::registry::service::{Port, Registry, Service};
+use super::virtual_service::VirtualService;
+use super::{Origin, Proxy, ProxyType};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// One `egress` of a Sidecar, or the default one that imports all.
+#[derive(Debug, Default)]
+pub struct EgressListener {
+    pub spec: Value,
+    pub services: Vec<Arc<Service>>,
+    pub virtual_services: Vec<Arc<VirtualService>>,
+    /// Which VirtualService a service's host fits most specifically (namespace, name).
+    pub wildcard_index: HashMap<String, (String, String)>,
+}
+
+impl EgressListener {
+    pub fn port(&self) -> Option<u32> {
+        present(&self.spec["port"]).then(|| unsigned(&self.spec["port"]["number"]))
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Scope {
+    pub name: String,
+    pub namespace: String,
+    pub sidecar: Option<Object>,
+    pub listeners: Vec<EgressListener>,
+    pub services: Vec<Arc<Service>>,
+    by_host: HashMap<String, Arc<Service>>,
+    rules: HashMap<String, Vec<Arc<DestinationRule>>>,
+    /// `None` for gateways: they have no catch-all.
+    pub outbound_policy: Option<OutboundPolicy>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct OutboundPolicy {
+    pub allow_any: bool,
+    /// `Sidecar.outboundTrafficPolicy.egressProxy`, a destination.
+    pub egress_proxy: Value,
+    pub origin: Option<Origin>,
+}
+
+impl Scope {
+    /// The scope of a proxy.
+    pub fn of(push: &Push, proxy: &Proxy) -> Self {
+        match proxy.kind {
+            ProxyType::Router => Self::of_gateway(push, &proxy.namespace),
+            ProxyType::Sidecar => Self::of_sidecar(push, proxy),
+        }
+    }
+
+    fn of_gateway(push: &Push, namespace: &str) -> Self {
+        let mut scope = Self { name: "default-sidecar".to_owned(), namespace: namespace.to_owned(), ..Self::default() };
+        for service in push.registry.visible_in(namespace) {
+            scope.add(service.clone());
+        }
+        let virtual_services = push.virtual_services.bound_to(namespace, "mesh").cloned().collect();
+        scope.listeners = vec![EgressListener { virtual_services, ..EgressListener::default() }];
+        scope.select_rules(push);
+        scope
+    }
+
+    fn of_sidecar(push: &Push, proxy: &Proxy) -> Self {
+        let namespace = &proxy.namespace;
+        let sidecar = select_sidecar(push, namespace, &proxy.labels);
+        let mut scope = Self {
+            name: sidecar.as_ref().map_or_else(|| "default-sidecar".to_owned(), |s| s.name.clone()),
+            namespace: namespace.clone(),
+            ..Self::default()
+        };
+        let everything = serde_json::json!({"hosts": ["*/*"]});
+        let spec = sidecar.as_ref().map_or(&Value::Null, Object::spec);
+        let egress = list(&spec["egress"]);
+        let egress = if egress.is_empty() { std::slice::from_ref(&everything) } else { egress };
+        scope.listeners = egress.iter().map(|e| egress_listener(push, namespace, e)).collect();
+        scope.import_services(push);
+        scope.select_rules(push);
+        scope.outbound_policy = Some(if present(&spec["outboundTrafficPolicy"]) {
+            OutboundPolicy {
+                allow_any: text(&spec["outboundTrafficPolicy"]["mode"]) == "ALLOW_ANY",
+                egress_proxy: spec["outboundTrafficPolicy"]["egressProxy"].clone(),
+                origin: sidecar.as_ref().map(|s| s.origin("/spec/outboundTrafficPolicy")),
+            }
+        } else {
+            OutboundPolicy { allow_any: push.mesh.allow_any, ..OutboundPolicy::default() }
+        });
+        scope.sidecar = sidecar;
+        scope
+    }
+
+    pub fn sidecar_spec(&self) -> &Value {
+        self.sidecar.as_ref().map_or(&Value::Null, Object::spec)
+    }
+
+    pub fn ingress(&self) -> &[Value] {
+        list(&self.sidecar_spec()["ingress"])
+    }
+
+    pub fn service(&self, hostname: &str) -> Option<&Arc<Service>> {
+        self.by_host.get(hostname)
+    }
+
+    /// The DestinationRule for a host as this proxy sees it.
+    pub fn rule(&self, proxy: &Proxy, hostname: &str, outbound: bool) -> Option<&Arc<DestinationRule>> {
+        choose(self.rules.get(hostname)?, outbound, &self.namespace, &proxy.labels)
+    }
+
+    /// The egress listener whose routes serve a port: the first without a port, or with that port.
+    pub fn listener_for_routes(&self, port: u32, bind: &str) -> Option<&EgressListener> {
+        self.listeners.iter().find(|l| match l.port() {
+            None => true,
+            Some(0) => port == 0 && text(&l.spec["bind"]) == bind,
+            Some(number) => number == port,
+        })
+    }
+
+    /// Services that listeners import, then destinations of their VirtualServices.
+    fn import_services(&mut self, push: &Push) {
+        let listeners = std::mem::take(&mut self.listeners);
+        for listener in &listeners {
+            for service in &listener.services {
+                self.add(service.clone());
+            }
+            for virtual_service in &listener.virtual_services {
+                for (host, ports) in virtual_service.destinations(&self.namespace) {
+                    let Some(found) = best_service(push, &host, &self.namespace) else { continue };
+                    let limited = if port_matched(&listener.spec) {
+                        with_listener_port(&found, &listener.spec)
+                    } else {
+                        with_destination_ports(push, &found, &ports)
+                    };
+                    if let Some(service) = limited {
+                        self.add(service);
+                    }
+                }
+            }
+        }
+        self.listeners = listeners;
+    }
+
+    /// Adds a service, or merges its ports into one of the same host.
+    fn add(&mut self, service: Arc<Service>) {
+        let Some(existing) = self.by_host.get(&service.hostname).cloned() else {
+            self.by_host.insert(service.hostname.clone(), service.clone());
+            self.services.push(service);
+            return;
+        };
+        let replacement = match (existing.registry, service.registry) {
+            _ if Arc::ptr_eq(&existing, &service) => return,
+            (Registry::Kubernetes, Registry::External) => return,
+            (Registry::External, Registry::Kubernetes) => service,
+            _ if existing.ports == service.ports || !mergeable(&existing, &service) => return,
+            _ => {
+                let mut merged = (*existing).clone();
+                for port in &service.ports {
+                    if merged.port(port.number).is_none() {
+                        merged.ports.push(port.clone());
+                    }
+                }
+                Arc::new(merged)
+            }
+        };
+        if let Some(place) = self.services.iter_mut().find(|s| s.hostname == replacement.hostname) {
+            *place = replacement.clone();
+        }
+        self.by_host.insert(replacement.hostname.clone(), replacement);
+    }
+
+    fn select_rules(&mut self, push: &Push) {
+        let mut shared: HashMap<*const DestinationRule, Arc<DestinationRule>> = HashMap::new();
+        for service in &self.services {
+            let found = push.destination_rules.of(&self.namespace, service);
+            if !found.is_empty() {
+                let rules = found
+                    .into_iter()
+                    .map(|r| shared.entry(std::ptr::from_ref(r)).or_insert_with(|| Arc::new(r.clone())).clone())
+                    .collect();
+                self.rules.insert(service.hostname.clone(), rules);
+            }
+        }
+    }
+}
+
+fn mergeable(a: &Service, b: &Service) -> bool {
+    a.namespace == b.namespace
+        && a.resolution == b.resolution
+        && a.registry == b.registry
+        && a.labels == b.labels
+        && a.selector == b.selector
+        && a.export_to == b.export_to
+}
+
+/// The namespace's Sidecar that selects the workload, its Sidecar without a selector, or the root namespace's.
+fn select_sidecar(push: &Push, namespace: &str, workload: &BTreeMap<String, String>) -> Option<Object> {
+    let selects = |s: &&Object| present(&s.spec()["workloadSelector"]);
+    let in_namespace: Vec<&Object> = push.objects("Sidecar").filter(|s| s.namespace == namespace).collect();
+    let (mut selecting, mut plain): (Vec<&Object>, Vec<&Object>) = in_namespace.into_iter().partition(selects);
+    selecting.sort_by(|a, b| a.order().cmp(&b.order()));
+    plain.sort_by(|a, b| a.order().cmp(&b.order()));
+    let chosen = selecting
+        .into_iter()
+        .find(|s| labels_match(&labels(&s.spec()["workloadSelector"]["labels"]), workload))
+        .or_else(|| plain.into_iter().next());
+    let root = || {
+        push.objects("Sidecar")
+            .filter(|s| s.namespace == push.mesh.root_namespace && !selects(s))
+            .min_by(|a, b| a.order().cmp(&b.order()))
+    };
+    chosen.or_else(root).cloned()
+}
+
+/// Hosts of an egress listener for one namespace.
+#[derive(Debug, Default)]
+struct Hosts {
+    all: Vec<String>,
+}
+
+impl Hosts {
+    fn takes_service(&self, host: &str) -> bool {
+        self.all.iter().any(|h| h == host || ((is_wildcard(host) || is_wildcard(h)) && subset_of(host, h)))
+    }
+
+    fn takes_virtual_service(&self, host: &str) -> bool {
+        self.all
+            .iter()
+            .any(|h| (h == host && !is_wildcard(h)) || ((is_wildcard(host) || is_wildcard(h)) && matches(host, h)))
+    }
+}
+
+fn port_matched(spec: &Value) -> bool {
+    unsigned(&spec["port"]["number"]) != 0 && Protocol::parse(text(&spec["port"]["protocol"])) != Protocol::HttpProxy
+}
+
+fn egress_listener(push: &Push, namespace: &str, spec: &Value) -> EgressListener {
+    let mut by_namespace: HashMap<&str, Hosts> = HashMap::new();
+    for host in list(&spec["hosts"]) {
+        let Some((ns, name)) = text(host).split_once('/').filter(|(_, name)| !name.contains('/')) else { continue };
+        let ns = if ns == "." { namespace } else { ns };
+        by_namespace.entry(ns).or_default().all.push(name.to_owned());
+    }
+    let everywhere = by_namespace.get("*");
+    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut virtual_services = Vec::new();
+    for candidate in push.virtual_services.bound_to(namespace, "mesh") {
+        let own = by_namespace.get(candidate.object.namespace.as_str());
+        let taken =
+            own.into_iter().chain(everywhere).any(|h| candidate.hosts.iter().any(|v| h.takes_virtual_service(v)));
+        let key = (candidate.object.namespace.clone(), candidate.object.name.clone());
+        if taken && seen.insert(key) {
+            virtual_services.push(candidate.clone());
+        }
+    }
+    let services = select_services(push, namespace, spec, &by_namespace);
+    EgressListener {
+        wildcard_index: wildcard_index(&virtual_services, &services),
+        spec: spec.clone(),
+        services,
+        virtual_services,
+    }
+}
+
+fn select_services(
+    push: &Push,
+    namespace: &str,
+    spec: &Value,
+    by_namespace: &HashMap<&str, Hosts>,
+) -> Vec<Arc<Service>> {
+    let limit = |service: &Arc<Service>, hosts: &Hosts| {
+        if !hosts.takes_service(&service.hostname) {
+            return None;
+        }
+        let service = if port_matched(spec) { with_listener_port(service, spec)? } else { service.clone() };
+        let aliases: Vec<String> = service.aliases.iter().filter(|a| hosts.takes_service(a)).cloned().collect();
+        if aliases.len() == service.aliases.len() {
+            return Some(service);
+        }
+        Some(Arc::new(Service { aliases, ..(*service).clone() }))
+    };
+    let mut imported: Vec<Arc<Service>> = Vec::new();
+    for service in push.registry.visible_in(namespace) {
+        let own = by_namespace.get(service.namespace.as_str());
+        if let Some(taken) = own.into_iter().chain(by_namespace.get("*")).find_map(|hosts| limit(service, hosts)) {
+            imported.push(taken);
+        }
+    }
+    // One namespace a host: the proxy's own, else a Kubernetes Service's, else the first.
+    let mut chosen: HashMap<&str, (&str, bool)> = HashMap::new();
+    for service in &imported {
+        let candidate = (service.namespace.as_str(), service.registry == Registry::Kubernetes);
+        let replace = match chosen.get(service.hostname.as_str()) {
+            None => true,
+            Some(_) if service.namespace == namespace => true,
+            Some(existing) => !existing.1 && candidate.1 && existing.0 != namespace,
+        };
+        if replace {
+            chosen.insert(&service.hostname, candidate);
+        }
+    }
+    imported
+        .iter()
+        .filter(|s| chosen.get(s.hostname.as_str()).is_some_and(|(ns, _)| *ns == s.namespace))
+        .cloned()
+        .collect()
+}
+
+/// The service with the listener's port alone; `None` when it has no such port.
+fn with_listener_port(service: &Arc<Service>, spec: &Value) -> Option<Arc<Service>> {
+    let port = service.port(unsigned(&spec["port"]["number"]))?;
+    if service.ports.len() == 1 {
+        return Some(service.clone());
+    }
+    Some(Arc::new(Service { ports: vec![port.clone()], ..(**service).clone() }))
+}
+
+/// The service with the ports that a VirtualService sends to (all when one destination gives none).
+fn with_destination_ports(push: &Push, service: &Arc<Service>, ports: &BTreeSet<u32>) -> Option<Arc<Service>> {
+    if ports.is_empty() || ports.contains(&0) {
+        return Some(service.clone());
+    }
+    let found: Vec<Port> = service.ports.iter().filter(|p| ports.contains(&p.number)).cloned().collect();
+    if found.len() == service.ports.len() {
+        return Some(service.clone());
+    }
+    if found.is_empty() {
+        let ports: Vec<String> = ports.iter().map(u32::to_string).collect();
+        push.report.warn(format!(
+            "model\tFailed to find any VirtualService destination ports [{}] exposed by Service {}",
+            ports.join(" "),
+            service.hostname
+        ));
+        return None;
+    }
+    Some(Arc::new(Service { ports: found, ..(**service).clone() }))
+}
+
+/// The service of a host that a namespace would use: its own, else a visible Kubernetes Service's, else the oldest.
+fn best_service(push: &Push, host: &str, namespace: &str) -> Option<Arc<Service>> {
+    let by_namespace = push.registry.by_host(host)?;
+    if let Some(own) = by_namespace.get(namespace) {
+        return Some(own.clone());
+    }
+    let visible: Vec<&Arc<Service>> =
+        by_namespace.values().filter(|s| push.registry.is_visible(s, namespace, &push.mesh)).collect();
+    let kubernetes = visible.iter().find(|s| s.registry == Registry::Kubernetes);
+    kubernetes.or_else(|| visible.iter().min_by_key(|s| &s.created)).map(|s| (*s).clone())
+}
+
+fn wildcard_index(
+    virtual_services: &[Arc<VirtualService>],
+    services: &[Arc<Service>],
+) -> HashMap<String, (String, String)> {
+    let mut by_host: HashMap<String, (String, String)> = HashMap::new();
+    for service in virtual_services {
+        for host in &service.hosts {
+            by_host
+                .entry(host.clone())
+                .or_insert_with(|| (service.object.namespace.clone(), service.object.name.clone()));
+        }
+    }
+    services
+        .iter()
+        .filter_map(|s| most_specific(&s.hostname, &by_host).map(|v| (s.hostname.clone(), v.clone())))
+        .collect()
+}

@@ -144,7 +144,7 @@ async fn quiet(proxies: &[&Admin], deadline: Instant) -> Result<Settled, Error> 
     let mut before = counters(proxies).await?;
     let mut since = Instant::now();
     let mut looks = tokio::time::interval(LOOK);
-    while since.elapsed() < QUIET && Instant::now() < deadline {
+    while !proxies.is_empty() && since.elapsed() < QUIET && Instant::now() < deadline {
         looks.tick().await;
         let now = counters(proxies).await?;
         if now != before {

@@ -98,7 +98,8 @@ impl Runner {
                     retry.pause(number + 1)
                 }
             };
-            if fails && begun.elapsed() + pause > retry.limit.max(stable.allowance()) {
+            let may_change = repeatable || self.may_change(scenario, group, &judgements);
+            if fails && (!may_change || begun.elapsed() + pause > retry.limit.max(stable.allowance())) {
                 let judgements = self.explained(scenario, group, judgements, &all_needs).await;
                 return Ok(Tried { judgements, settled });
             }
@@ -139,6 +140,16 @@ impl Runner {
             (first, _) => first,
         });
         better.collect()
+    }
+
+    /// Whether what failed may still hold without running the command again: by a log line or a change
+    /// of configuration that comes late.
+    fn may_change(&self, scenario: &Scenario, group: &Group<'_>, judgements: &[Judgement]) -> bool {
+        let workload = self.state.workload.as_ref();
+        group.expects.iter().zip(judgements).any(|((_, _, e), j)| {
+            matches!(j, Judgement::Fails(_))
+                && !expect::needs(&e.what, e.negated, &scenario.gateway, workload).is_empty()
+        })
     }
 
     /// The same, and what would explain a failure: its logs must be followed from before the probe.

@@ -51,6 +51,19 @@ impl Manifests for Files<'_> {
 }
 
 impl Files<'_> {
+    /// What is there before any scenario: `manifests/base/`, which the lab starts with. What cannot
+    /// be read of it is left out: nothing here depends on it.
+    pub fn ambient(&self) -> Vec<ManifestObject> {
+        let Some(folder) = self.roots.folders().last().filter(|f| f.path.ends_with("manifests")) else { return vec![] };
+        let nowhere = Place { source: Arc::new(Source { name: String::new(), text: String::new() }), span: 0..0 };
+        let files = folder.expand("base", false).unwrap_or_default();
+        files
+            .into_iter()
+            .filter_map(|path| self.cache.read(&path, &self.roots.shown(&path), &nowhere).ok())
+            .flatten()
+            .collect()
+    }
+
     fn find(&self, word: &Expanded, place: &Place) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
         let text = word.text.as_str();
         let outside = |why: &str| {

@@ -3,9 +3,11 @@
 //! The only room of the language that reads files. It reaches no cluster.
 
 mod files;
+mod links;
 mod objects;
 mod places;
 mod scalar;
+mod soundness;
 mod text;
 pub mod yaml;
 
@@ -69,9 +71,33 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario
     let built = plan::build(&parsed, &files);
     let mut found = parsed.errors;
     found.extend(built.diagnostics);
+    let ambient = files.ambient();
+    for (index, scenario) in built.scenarios.iter().enumerate() {
+        let objects = applied(scenario);
+        found.extend(soundness::check(scenario, &objects, &ambient));
+        found.extend(links::links_beside(&objects, &ambient, &scenario.namespace));
+        for (_, name, place) in built.routes.iter().filter(|(i, ..)| *i == index) {
+            found.push(soundness::route(name, place, &objects, &ambient, &scenario.namespace));
+        }
+    }
     found
         .sort_by_key(|d| d.labels.first().filter(|l| Arc::ptr_eq(&l.place.source, source)).map(|l| l.place.span.start));
     (built.scenarios, found)
+}
+
+/// Links between manifests that cannot hold, with carets in the manifests: warnings, since a lesson
+/// may break one on purpose. Objects without a namespace count as being in the default one.
+pub fn manifests(objects: &[plan::ManifestObject]) -> Vec<Diagnostic> {
+    links::links(objects, plan::DEFAULT_NAMESPACE)
+}
+
+/// Everything that a scenario applies, in order.
+fn applied(scenario: &plan::Scenario) -> Vec<plan::ManifestObject> {
+    let objects = scenario.steps.iter().filter_map(|s| match &s.kind {
+        plan::StepKind::Apply(objects) => Some(objects.as_slice()),
+        _ => None,
+    });
+    objects.flatten().cloned().collect()
 }
 
 /// The scenario files that a path of the command line stands for.

@@ -191,6 +191,64 @@ pub const CODES: &[Code] = &[
         "a modifier is handed to the command",
         "Behind `exec` all words belong to the command. `within` and its like stand on an `expect`.",
     ),
+    code(
+        "W0320",
+        "a `tls` route behind a terminating server",
+        "Behind a server that ends TLS there is no SNI left to match: istiod makes no filter chain from a `tls` route and omits a listener without chains. The leg is `tcp`.",
+    ),
+    code(
+        "W0321",
+        "a subset nobody defines",
+        "A route to a subset needs a DestinationRule for the same host that defines it; otherwise there is no cluster and requests end with NC.",
+    ),
+    code("W0322", "a host that is not registered", "Proxies have clusters only for Services and ServiceEntries."),
+    code(
+        "W0323",
+        "a port that is not there",
+        "The Service or ServiceEntry of the destination has no such port, so there is no cluster for it.",
+    ),
+    code(
+        "W0324",
+        "an SNI that the server does not serve",
+        "A passthrough server makes chains only for SNIs among its own hosts.",
+    ),
+    code(
+        "W0325",
+        "a gateway that does not exist",
+        "A VirtualService names Gateways of its own namespace by name, others as NAMESPACE/NAME.",
+    ),
+    code(
+        "W0326",
+        "traffic bypasses the gateway",
+        "Sidecars use a VirtualService only when `mesh` is among its gateways (or none is named).",
+    ),
+    code(
+        "W0327",
+        "ISTIO_MUTUAL without `sni`",
+        "The sidecar then sends outbound_.PORT_.SUBSET_.HOST, and a server with named hosts has no chain for it.",
+    ),
+    code(
+        "W0328",
+        "two hosts behind one terminating server",
+        "One server is one filter chain with one `tcp` route, whatever its hosts. Give each host a server.",
+    ),
+    code(
+        "W0329",
+        "a host served twice on a port",
+        "istiod skips the later TLS server of the same workload and port (duplicate host names).",
+    ),
+    code(
+        "W0330",
+        "a `tcp` leg behind an HTTP server",
+        "`protocol: HTTPS` with TLS ended at the gateway reads HTTP. Bytes are passed on by `protocol: TLS`.",
+    ),
+    code("W0332", "a match for a gateway that is not named above", "A match's gateways are a part of spec.gateways."),
+    code(
+        "W0333",
+        "an SNI that no server takes",
+        "The DestinationRule's `sni` must be one of the hosts of the server on that port.",
+    ),
+    code("W0334", "no server on that port", "A match's port is the port of the Gateway's server."),
 ];
 
 #[cfg(test)]

@@ -1,0 +1,104 @@
+//! Where routes go: is the host known, does the port exist, does a DestinationRule define the subset.
+
+use super::host;
+use super::index::{Destination, Index, Object, destinations, legs};
+use crate::diag::Diagnostic;
+use crate::diag::suggest::nearest;
+use serde_json::Value;
+
+pub fn check(index: &Index<'_>, found: &mut Vec<Diagnostic>) {
+    for service in index.virtual_services.iter().filter(|s| !s.ambient) {
+        let mut routes: Vec<String> = legs(service).into_iter().map(|l| l.route).collect();
+        routes.dedup();
+        for route in routes {
+            for destination in destinations(service, &route) {
+                registered(index, service, &destination, found);
+                subset(index, service, &destination, found);
+            }
+        }
+    }
+}
+
+fn registered(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &mut Vec<Diagnostic>) {
+    let entries = index.entries_of(&d.host);
+    let kube = index.service(&d.host);
+    if let Some(owner) = kube.as_ref().or(entries.first()) {
+        port(service, d, owner, kube.is_some(), &entries, found);
+        return;
+    }
+    // Services of the cluster may exist without being applied here.
+    if host::is_service(&d.host) {
+        return;
+    }
+    let known: Vec<&str> =
+        index.service_entries.iter().flat_map(|e| e.list("/spec/hosts")).filter_map(Value::as_str).collect();
+    let why = match nearest(&d.host, known) {
+        Some(near) => format!("no ServiceEntry registers it; did you mean {near}?"),
+        None => "no ServiceEntry registers it, so no proxy has a cluster for it".to_string(),
+    };
+    found.push(
+        Diagnostic::warning("W0322", format!("{} is not registered", d.written))
+            .at(service.at(&format!("{}/host", d.pointer)), why)
+            .help("apply a ServiceEntry for this host, with the port that the route names"),
+    );
+}
+
+fn port(
+    service: &Object<'_>,
+    d: &Destination<'_>,
+    owner: &Object<'_>,
+    kube: bool,
+    entries: &[Object<'_>],
+    found: &mut Vec<Diagnostic>,
+) {
+    let Some(port) = d.port else { return };
+    let field = if kube { "port" } else { "number" };
+    let owners: Vec<Object<'_>> = if kube { vec![*owner] } else { entries.to_vec() };
+    let ports: Vec<u64> = owners
+        .iter()
+        .flat_map(|o| o.list("/spec/ports"))
+        .filter_map(|p| p.get(field).and_then(Value::as_u64))
+        .collect();
+    if ports.contains(&port) {
+        return;
+    }
+    let what = if kube { "Service" } else { "ServiceEntry" };
+    let listed: Vec<String> = ports.iter().map(u64::to_string).collect();
+    found.push(
+        Diagnostic::warning("W0323", format!("the {what} of {} has no port {port}", d.written))
+            .at(
+                service.at(&format!("{}/port/number", d.pointer)),
+                "no cluster is made for this port, and the sidecar logs NC (no cluster)",
+            )
+            .at(owner.at("/spec/ports"), format!("its ports: {}", listed.join(", ")))
+            .help(format!("add port {port} to the {what} {}, or name one of its ports", owner.name)),
+    );
+}
+
+fn subset(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &mut Vec<Diagnostic>) {
+    let Some(subset) = d.subset else { return };
+    let rules = index.rules_of(&d.host);
+    let names: Vec<&str> = rules
+        .iter()
+        .flat_map(|r| r.list("/spec/subsets"))
+        .filter_map(|s| s.get("name").and_then(Value::as_str))
+        .collect();
+    if names.contains(&subset) {
+        return;
+    }
+    let why = match (nearest(subset, names.iter().copied()), rules.first()) {
+        (Some(near), _) => format!("no DestinationRule defines it; did you mean `{near}`?"),
+        (None, Some(_)) if !names.is_empty() => {
+            format!("no DestinationRule defines it; defined are: {}", names.join(", "))
+        }
+        _ => "no DestinationRule for this host defines it".to_string(),
+    };
+    let mut d = Diagnostic::warning("W0321", format!("the subset `{subset}` of {} is not defined", d.written)).at(
+        service.at(&format!("{}/subset", d.pointer)),
+        format!("{why}: no cluster is made, and the sidecar logs NC (no cluster)"),
+    );
+    if let Some(rule) = rules.first() {
+        d = d.at(rule.at("/spec/subsets"), "the host's subsets");
+    }
+    found.push(d.help(format!("apply a DestinationRule with a subset `{subset}` for this host")));
+}

@@ -1,9 +1,10 @@
 //! Whether this machine can run the lab, found out by trying: a child process makes what the lab would make.
 //! Each reason against it comes with the one command that mends it.
 
+use super::capture::CaptureRules;
 use super::envoy_binary::Surroundings;
 use super::fabric::Fabric;
-use super::netfilter::{self, Chain};
+use super::netfilter;
 use super::obstacle::Obstacle;
 use super::supervisor;
 use std::fmt;
@@ -84,7 +85,7 @@ fn try_network() -> Result<(), Obstacle> {
         let fabric = Fabric::new().await?;
         fabric.route_services(vec![]).await.map_err(|error| without_netfilter(&error.problem))?;
         let thread = super::namespace::NamespaceThread::start("doctor").await?;
-        let captured = thread.run(|| netfilter::replace(&[Chain::outbound_capture()])).await?;
+        let captured = thread.run(|| netfilter::replace(&CaptureRules::default().chains())).await?;
         captured.map_err(|error| without_netfilter(&error.to_string()))
     })
 }

@@ -5,11 +5,6 @@ use super::netlink::{Attributes, Batch, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, N
 use nix::libc;
 use std::net::Ipv4Addr;
 
-/// Envoy marks its own connections so, and they pass the capture (a uid tells nothing where one uid is mapped).
-pub const PROXY_MARK: u32 = 1337;
-/// Where istio-init sends a pod's outbound TCP.
-pub const OUTBOUND_PORT: u16 = 15001;
-
 // linux/netfilter/nfnetlink.h and nf_tables.h
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
@@ -77,6 +72,8 @@ pub enum Match {
     OutLink(u32),
     Protocol(Protocol),
     Destination(Ipv4Addr, u8),
+    NotDestination(Ipv4Addr, u8),
+    Source(Ipv4Addr, u8),
     DestinationPort(u16),
     /// One in so many of the connections that come to this rule, in turn.
     OneIn(u32),
@@ -110,20 +107,6 @@ pub struct Chain {
     pub name: &'static str,
     pub hook: Hook,
     pub rules: Vec<Rule>,
-}
-
-impl Chain {
-    /// What istio-init does for a pod's outbound TCP: all of it goes to the sidecar, but for the sidecar's own and for
-    /// what stays within the pod.
-    pub fn outbound_capture() -> Chain {
-        let rule = |when: Match, then: Act| Rule { when: vec![when], then };
-        let rules = vec![
-            rule(Match::Mark(PROXY_MARK), Act::Pass),
-            rule(Match::OutLink(super::links::LOOPBACK), Act::Pass),
-            rule(Match::Protocol(Protocol::Tcp), Act::Redirect(OUTBOUND_PORT)),
-        ];
-        Chain { name: "outbound", hook: Hook::Sent, rules }
-    }
 }
 
 /// Puts these chains in the place of all that were there.
@@ -204,6 +187,9 @@ struct Expressions<'a, 'b>(&'a mut Attributes<'b>);
 
 impl Expressions<'_, '_> {
     fn condition(&mut self, condition: Match) {
+        // Offsets in the IPv4 header.
+        const SOURCE: u32 = 12;
+        const DESTINATION: u32 = 16;
         match condition {
             Match::Mark(mark) => self.meta_is(libc::NFT_META_MARK, &mark.to_ne_bytes()),
             Match::OutLink(link) => self.meta_is(libc::NFT_META_OIF, &link.to_ne_bytes()),
@@ -214,13 +200,9 @@ impl Expressions<'_, '_> {
                 };
                 self.meta_is(libc::NFT_META_L4PROTO, &[number as u8]);
             }
-            Match::Destination(address, prefix) => {
-                const IPV4_DESTINATION: u32 = 16;
-                self.payload(libc::NFT_PAYLOAD_NETWORK_HEADER, IPV4_DESTINATION, 4);
-                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-                self.mask(mask);
-                self.equals(&(u32::from(address) & mask).to_be_bytes());
-            }
+            Match::Destination(address, prefix) => self.address(DESTINATION, address, prefix, libc::NFT_CMP_EQ),
+            Match::NotDestination(address, prefix) => self.address(DESTINATION, address, prefix, libc::NFT_CMP_NEQ),
+            Match::Source(address, prefix) => self.address(SOURCE, address, prefix, libc::NFT_CMP_EQ),
             Match::DestinationPort(port) => {
                 const DESTINATION_PORT: u32 = 2;
                 self.payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, DESTINATION_PORT, 2);
@@ -275,6 +257,13 @@ impl Expressions<'_, '_> {
         self.equals(value);
     }
 
+    fn address(&mut self, offset: u32, address: Ipv4Addr, prefix: u8, comparison: libc::c_int) {
+        self.payload(libc::NFT_PAYLOAD_NETWORK_HEADER, offset, 4);
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        self.mask(mask);
+        self.compare(comparison, &(u32::from(address) & mask).to_be_bytes());
+    }
+
     fn payload(&mut self, base: libc::c_int, offset: u32, length: u32) {
         self.expression("payload", |data| {
             data.big_endian_u32(NFTA_PAYLOAD_DREG, libc::NFT_REG_1 as u32);
@@ -295,9 +284,13 @@ impl Expressions<'_, '_> {
     }
 
     fn equals(&mut self, value: &[u8]) {
+        self.compare(libc::NFT_CMP_EQ, value);
+    }
+
+    fn compare(&mut self, comparison: libc::c_int, value: &[u8]) {
         self.expression("cmp", |data| {
             data.big_endian_u32(NFTA_CMP_SREG, libc::NFT_REG_1 as u32);
-            data.big_endian_u32(NFTA_CMP_OP, libc::NFT_CMP_EQ as u32);
+            data.big_endian_u32(NFTA_CMP_OP, comparison as u32);
             data.nest(NFTA_CMP_DATA, |data| data.bytes(NFTA_DATA_VALUE, value));
         });
     }

@@ -1,8 +1,9 @@
 //! A pod's sandbox: its own network, mounts and host name, and the processes in it.
 
+use super::capture::CaptureRules;
 use super::fabric::{Fabric, Port, bind_udp, listen_tcp, no_ipv6, set_up_pod_link};
 use super::namespace::{NamespaceThread, own_network, set_parameter};
-use super::netfilter::{self, Chain};
+use super::netfilter;
 use super::obstacle::Obstacle;
 use super::pod_files::{PodFile, show_files};
 use super::process::{LiveProcesses, Process, ProcessSpec, SpawnError};
@@ -15,12 +16,14 @@ use std::path::Path;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 /// Which of a pod's traffic goes to its sidecar, as istio-init arranges it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Capture {
     #[default]
     None,
-    /// Outbound TCP.
+    /// All outbound TCP.
     Outbound,
+    /// As the pod's annotations say.
+    Rules(CaptureRules),
 }
 
 /// A sandbox to be made.
@@ -51,7 +54,7 @@ impl Sandbox {
         let of_pod =
             |obstacle: Obstacle| Obstacle { problem: format!("sandbox of {name}: {}", obstacle.problem), ..obstacle };
         let thread = NamespaceThread::start(&name).await.map_err(of_pod)?;
-        let network = thread.run(move || prepare(&hostname, capture, &files)).await?.map_err(of_pod)?;
+        let network = thread.run(move || prepare(&hostname, &capture, &files)).await?.map_err(of_pod)?;
         let port = fabric.attach(network, ip).await.map_err(of_pod)?;
         let link_up = thread.run(move || set_up_pod_link(ip)).await?;
         link_up.map_err(|error| of_pod(Obstacle::new(error.to_string())))?;
@@ -103,7 +106,7 @@ impl Drop for Sandbox {
 }
 
 /// In the sandbox's thread: everything that needs no link. Returns the network, to be linked.
-fn prepare(hostname: &str, capture: Capture, files: &[PodFile]) -> Result<OwnedFd, Obstacle> {
+fn prepare(hostname: &str, capture: &Capture, files: &[PodFile]) -> Result<OwnedFd, Obstacle> {
     // Kubernetes truncates names that are too long for a host name.
     let hostname: String = hostname.chars().take(63).collect();
     nix::unistd::sethostname(&hostname).map_err(|errno| Obstacle::new(format!("host name {hostname}: {errno}")))?;
@@ -114,7 +117,8 @@ fn prepare(hostname: &str, capture: Capture, files: &[PodFile]) -> Result<OwnedF
     let _ = set_parameter("net/ipv4/ping_group_range", "0 0");
     let chains = match capture {
         Capture::None => vec![],
-        Capture::Outbound => vec![Chain::outbound_capture()],
+        Capture::Outbound => CaptureRules::default().chains(),
+        Capture::Rules(rules) => rules.chains(),
     };
     if !chains.is_empty() {
         netfilter::replace(&chains).map_err(|error| Obstacle::new(error.to_string()))?;

@@ -22,6 +22,7 @@ const INSIDE: &[(&str, Inside)] = &[
     ("pods_reach_each_other_and_nothing_else", || Box::pin(network::pods_reach_each_other_and_nothing_else())),
     ("services_lead_to_pods_in_turn", || Box::pin(network::services_lead_to_pods_in_turn())),
     ("capture_takes_outbound_tcp", || Box::pin(network::capture_takes_outbound_tcp())),
+    ("capture_follows_istios_rules", || Box::pin(network::capture_follows_istios_rules())),
     ("a_hundred_pods", || Box::pin(network::a_hundred_pods())),
     ("exit_codes_and_pipes", || Box::pin(processes::exit_codes_and_pipes())),
     ("a_dropped_sandbox_leaves_no_process", || Box::pin(processes::a_dropped_sandbox_leaves_no_process())),
@@ -51,7 +52,10 @@ fn main() -> ExitCode {
         Some("--tool") => ends::tool(),
         Some("--probe") => doctor::probe(),
         Some("--idle") => ends::idle(),
-        Some("--connect") => network::connect(&arguments[1], arguments.get(2).map(String::as_str)),
+        Some("--connect") => {
+            let further = |index: usize| arguments.get(index).map(String::as_str);
+            network::connect(&arguments[1], further(2), further(3))
+        }
         Some("--code") => ends::leave_with_code(),
         // What `cargo test -- NAME` and IDEs ask.
         Some("--list") => ExitCode::SUCCESS,

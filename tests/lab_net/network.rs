@@ -1,5 +1,6 @@
 //! Pods' networks: who reaches whom, by which way.
 
+use egress_scn::lab::capture::{CaptureRules, Included};
 use egress_scn::lab::fabric::{DNS_ADDRESS, Fabric, ServicePort};
 use egress_scn::lab::netfilter::Protocol;
 use egress_scn::lab::pod_files::PodFile;
@@ -160,6 +161,45 @@ pub async fn a_hundred_pods() {
     println!("one more in {:?}", start.elapsed());
 }
 
+pub async fn capture_follows_istios_rules() {
+    let fabric = Fabric::new().await.unwrap();
+    let rules = CaptureRules {
+        inbound_ports: Some(Included::All),
+        outbound_ranges_excluded: vec![(Ipv4Addr::new(198, 18, 0, 0), 15)],
+        outbound_ports_excluded: vec![444],
+        ..CaptureRules::default()
+    };
+    let pod = fabric.sandbox(SandboxSpec { capture: Capture::Rules(rules), ..pod(5) }).await.unwrap();
+    let client = fabric.sandbox(crate::network::pod(6)).await.unwrap();
+    let everywhere = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+    let outbound = pod.listen_tcp(everywhere(15001)).await.unwrap();
+    let inbound = pod.listen_tcp(everywhere(15006)).await.unwrap();
+    let application = pod.listen_tcp(everywhere(8080)).await.unwrap();
+    let health = pod.listen_tcp(everywhere(15021)).await.unwrap();
+    let site = fabric.listen_tcp(everywhere(443)).await.unwrap();
+    let site_444 = fabric.listen_tcp(everywhere(444)).await.unwrap();
+    // Who connects (with which further argument) to what, and whose listener takes it.
+    for (from, to, takes, what) in [
+        (&pod, "203.0.113.10:443", &outbound, "outbound"),
+        (&pod, "198.18.0.9:443", &site, "an excluded range"),
+        (&pod, "203.0.113.10:444", &site_444, "an excluded port"),
+        (&pod, "203.0.113.10:443 1337", &site, "the sidecar's own"),
+        (&client, "10.244.0.5:8080", &inbound, "inbound"),
+        (&client, "10.244.0.5:15021", &health, "the sidecar's health port"),
+        (&pod, "10.244.0.5:8080", &application, "the application to itself"),
+        (&pod, "127.0.0.1:8080", &application, "loopback"),
+        (&pod, "10.244.0.5:8080 1337", &inbound, "the sidecar chose its own pod"),
+        (&pod, "10.244.0.5:8080 1337 127.0.0.6", &application, "the sidecar to its application"),
+    ] {
+        let (said, accepted) = tokio::join!(connect_in(from, to), async {
+            tokio::time::timeout(Duration::from_secs(5), takes.accept())
+                .await
+                .unwrap_or_else(|_| panic!("{what}: {to}"))
+        });
+        assert_eq!((said.as_str(), accepted.is_ok()), ("connected", true), "{what}");
+    }
+}
+
 /// What a process in the pod meets that connects there.
 async fn try_connect(pod: &Sandbox, address: &str, port: u16) -> String {
     connect_in(pod, &format!("{address}:{port}")).await
@@ -172,12 +212,15 @@ async fn connect_in(pod: &Sandbox, arguments: &str) -> String {
     out.trim().to_string()
 }
 
-/// Plays an application, or with a mark a sidecar, that connects to an address.
-pub fn connect(address: &str, mark: Option<&str>) -> std::process::ExitCode {
+/// Plays an application, or with a mark a sidecar, that connects to an address, from a source of its own if given.
+pub fn connect(address: &str, mark: Option<&str>, source: Option<&str>) -> std::process::ExitCode {
     let connect = async {
         let socket = tokio::net::TcpSocket::new_v4()?;
         if let Some(mark) = mark {
             nix::sys::socket::setsockopt(&socket, sockopt::Mark, &mark.parse().unwrap())?;
+        }
+        if let Some(source) = source {
+            socket.bind(SocketAddrV4::new(source.parse().unwrap(), 0).into())?;
         }
         socket.connect(address.parse().unwrap()).await
     };

@@ -134,6 +134,11 @@ impl Runner {
         else {
             return judgements;
         };
+        self.state.ambient = analysis::ambient(&evidence, &self.state.applied);
+        self.state.control_plane = match self.state.begun {
+            Some(begun) => analysis::control_plane_log(&self.cluster, begun).await,
+            None => vec![],
+        };
         let again = judge_all(group, &evidence);
         let better = judgements.into_iter().zip(again).map(|pair| match pair {
             (Judgement::Fails(_), Judgement::Fails(explained)) => Judgement::Fails(explained),
@@ -317,7 +322,8 @@ impl Runner {
                 if let Some(reason) = settled.reason.as_ref().filter(|_| !settled.proven) {
                     failure.evidence.push(reason.clone());
                 }
-                analysis::attach(&mut failure, scenario, &self.state.applied);
+                failure.evidence.extend(self.state.control_plane.iter().map(|line| format!("istiod: {line}")));
+                analysis::attach(&mut failure, scenario, &self.state.applied, &self.state.ambient);
                 self.finished(index, step, Verdict::Failed, took, Some(failure));
                 Verdict::Failed
             }

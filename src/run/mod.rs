@@ -16,6 +16,7 @@ mod require;
 mod retry;
 mod scenario;
 mod undo;
+mod versions;
 
 pub use changes::{Changes, Outcome};
 pub use control::{Control, Handle, control};

@@ -4,7 +4,7 @@
 use crate::cluster::{Admin, Cluster, Error, LogFollower, Pod};
 use crate::plan::Workload;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -23,6 +23,7 @@ pub struct Proxies {
     cluster: Cluster,
     by_workload: HashMap<Workload, Vec<Arc<Proxy>>>,
     by_uid: HashMap<String, Arc<Proxy>>,
+    told: HashSet<String>,
 }
 
 /// How long a workload may take to have a ready pod.
@@ -30,7 +31,7 @@ const READY_LIMIT: Duration = Duration::from_secs(10);
 
 impl Proxies {
     pub fn new(cluster: Cluster) -> Proxies {
-        Proxies { cluster, by_workload: HashMap::new(), by_uid: HashMap::new() }
+        Proxies { cluster, by_workload: HashMap::new(), by_uid: HashMap::new(), told: HashSet::new() }
     }
 
     /// The ready pods of a workload; at least one.
@@ -60,6 +61,14 @@ impl Proxies {
             Arc::new(Proxy { pod: pod.clone(), admin, log: Mutex::new(None), dump: Mutex::new(None) })
         };
         self.by_uid.entry(pod.uid.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// Every proxy seen since the last call of this.
+    pub fn unseen(&mut self) -> Vec<Arc<Proxy>> {
+        let mut fresh: Vec<_> = self.by_uid.values().filter(|p| p.pod.proxy_container.is_some()).cloned().collect();
+        fresh.retain(|p| self.told.insert(p.pod.uid.clone()));
+        fresh.sort_by(|a, b| a.pod.name.cmp(&b.pod.name));
+        fresh
     }
 
     /// Looks the pods up anew next time: after a change that may replace them. Connections to pods that

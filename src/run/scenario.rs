@@ -7,6 +7,7 @@ use super::evidence::{Gatherer, Marks};
 use super::group::Group;
 use super::journal::{self, Journal};
 use super::proxies::Proxies;
+use super::versions::Versions;
 use super::{TargetInfo, analysis};
 use crate::cluster::{Applied, Cluster, Error, Propagation, Settled};
 use crate::diag::Diagnostic;
@@ -32,6 +33,7 @@ pub(super) struct Runner {
     /// `None` after a change that is not known to have reached the proxies.
     settled: Option<Settled>,
     control: Control,
+    versions: Versions,
     events: UnboundedSender<Event>,
 }
 
@@ -44,6 +46,12 @@ pub(super) struct State {
     pub marks: Marks,
     /// What was applied, for the analysis of failures.
     pub applied: Vec<ManifestObject>,
+    /// What else the target has, likewise.
+    pub ambient: Vec<ManifestObject>,
+    /// What the control plane logged about it since the scenario began.
+    pub control_plane: Vec<String>,
+    /// When the scenario began.
+    pub begun: Option<jiff::Timestamp>,
     name: String,
     /// The object that the API refused last.
     refused: Option<ManifestObject>,
@@ -86,6 +94,8 @@ impl Runner {
     ) -> Runner {
         let about = journal::target(cluster.server(), cluster.uid().await, &target.name);
         let journal = Journal::new(target.journal.clone(), about);
+        let mut versions = Versions::new(events.clone());
+        versions.of_api(&cluster);
         Runner {
             lab: target.lab,
             proxies: Proxies::new(cluster.clone()),
@@ -97,6 +107,7 @@ impl Runner {
             propagation: Propagation::new(cluster.clone()),
             settled: None,
             control,
+            versions,
             events,
             cluster,
         }
@@ -115,7 +126,7 @@ impl Runner {
             criteria: scenario.criteria.clone(),
             see: scenario.see.clone(),
         });
-        self.state = State { name: scenario.name.clone(), ..State::default() };
+        self.state = State { name: scenario.name.clone(), begun: Some(jiff::Timestamp::now()), ..State::default() };
         // Pods may have come and gone since the last scenario.
         self.proxies.forget_pods();
         let (mut verdict, mut reason) = match self.steps(scenario).await {
@@ -302,6 +313,9 @@ impl Runner {
         asked.dedup_by(|a, b| a.pod.uid == b.pod.uid);
         let admins: Vec<_> = asked.iter().map(|p| &p.admin).collect();
         let settled = self.propagation.settle(&admins, scenario.within.max(SETTLE_LIMIT)).await?;
+        for proxy in self.proxies.unseen() {
+            self.versions.of_proxy(proxy);
+        }
         self.settled = Some(settled.clone());
         Ok(settled)
     }
@@ -341,6 +355,7 @@ impl Runner {
 
     /// Ends the journal.
     pub async fn close(&mut self) {
+        self.versions.finish().await;
         if let Some(path) = self.changes.close() {
             let text = format!("what could not be undone is kept in {}", path.display());
             self.emit(Event::Undo { text, failed: Some("each line holds an object as it was".into()) });

@@ -15,29 +15,19 @@ pub(super) enum Cause {
     NotRegistered {
         /// Plain HTTP: a virtual host answered 502; otherwise BlackHoleCluster.
         http: bool,
-        /// A ServiceEntry has the host, but not the port, or not for this namespace.
-        near: Option<Registration>,
+        /// A ServiceEntry has the host, but that did not help.
+        near: Option<Near>,
     },
     /// A ServiceEntry has the host and the port, and a Sidecar keeps it from this workload.
-    OutOfScope {
-        registration: Registration,
-        sidecars: Vec<String>,
-    },
+    OutOfScope { registration: Registration, sidecars: Vec<String> },
     /// A route names a cluster that does not exist.
-    NoCluster {
-        at: At,
-        cluster: Option<String>,
-    },
+    NoCluster { at: At, cluster: Option<String> },
     /// An HTTP route table without a route for this.
-    NoRoute {
-        at: At,
-    },
+    NoRoute { at: At },
     /// Nothing listens on the gateway's port.
     NoListener,
     /// The gateway's listener has no filter chain for the name shown.
-    NoFilterChain {
-        shown: Option<String>,
-    },
+    NoFilterChain { shown: Option<String> },
     /// The gateway has no ready pod.
     NoGatewayPod,
     /// The gateway takes the connection for HTTP, which it is not.
@@ -49,21 +39,32 @@ pub(super) enum Cause {
     /// The sidecar sends the leg without mTLS to a server that terminates TLS.
     PlainToMutual,
     /// TLS around the client's own TLS.
-    DoubleTls {
-        at: At,
-    },
+    DoubleTls { at: At },
     /// The gateway sent it to another host than the one asked for.
-    WrongSite {
-        got: String,
-    },
-    Denied {
-        at: At,
-        policy: String,
-    },
+    WrongSite { asked: String, got: String },
+    /// `policy` is what Envoy names; none: no ALLOW rule fits.
+    Denied { at: At, policy: Option<String> },
     /// The outside itself: not the mesh.
     Site(Trouble),
     /// No way there: timeouts, unreachable addresses.
     Network(String),
+}
+
+/// A ServiceEntry that has the host, and why the sidecar does not use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Near {
+    pub registration: Registration,
+    pub miss: Miss,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Miss {
+    /// Not for this port.
+    Port(u16),
+    /// Not exported to the client's namespace.
+    Namespace,
+    /// It fits; the sidecar has not got it (yet), or a route kept the host from it.
+    Unknown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +76,10 @@ pub(super) enum At {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
     Refused,
-    /// No address (DNS) or no healthy endpoint.
-    NoHosts,
+    /// Its name gives no address.
+    NoAddress,
+    /// istiod gave the cluster no endpoint, or none is healthy.
+    NoEndpoint,
     Reset,
     Tls(String),
     /// An answer of the site's own.
@@ -114,23 +117,28 @@ impl Cause {
             Cause::NotRegistered { http: true, near: None } => "not registered (block_all)".into(),
             Cause::NotRegistered { http, near: Some(near) } => {
                 let how = if *http { "block_all" } else { "BlackHoleCluster" };
-                format!("{}/{} is not for this port or namespace ({how})", near.namespace, near.name)
+                match near.miss {
+                    Miss::Port(port) => format!("registered, but not on port {port} ({how})"),
+                    Miss::Namespace => format!("registered, but not for its namespace ({how})"),
+                    Miss::Unknown => format!("registered, but the sidecar does not know it ({how})"),
+                }
             }
             Cause::OutOfScope { .. } => "out of its Sidecar's scope".into(),
             Cause::NoCluster { cluster: Some(name), .. } => format!("no cluster {name}"),
             Cause::NoCluster { cluster: None, .. } => "no such cluster (NC)".into(),
             Cause::NoRoute { .. } => "no route".into(),
             Cause::NoListener => "no listener".into(),
-            Cause::NoFilterChain { shown: Some(name) } => format!("no filter chain for SNI {name}"),
-            Cause::NoFilterChain { shown: None } => "no filter chain".into(),
+            Cause::NoFilterChain { .. } => "no filter chain".into(),
             Cause::NoGatewayPod => "no ready pod".into(),
             Cause::Codec => "took TLS for HTTP (http1.codec_error)".into(),
             Cause::Unverified => "certificate not trusted".into(),
             Cause::LegReset => "TLS reset".into(),
             Cause::PlainToMutual => "leg without mTLS".into(),
             Cause::DoubleTls { .. } => "TLS in TLS".into(),
-            Cause::WrongSite { got } => format!("sent to {got}"),
-            Cause::Denied { policy, .. } => format!("denied by {policy}"),
+            Cause::WrongSite { asked, .. } => format!("not {asked}"),
+            Cause::Denied { policy: Some(policy), .. } => format!("denied by {policy}"),
+            Cause::Denied { policy: None, .. } => "denied: no ALLOW rule fits".into(),
+            Cause::Site(Trouble::NoEndpoint) => Trouble::NoEndpoint.words(),
             Cause::Site(trouble) => format!("{} (site, not mesh)", trouble.words()),
             Cause::Network(words) => words.clone(),
         }
@@ -162,7 +170,8 @@ impl Trouble {
     fn words(&self) -> String {
         match self {
             Trouble::Refused => "connection refused".into(),
-            Trouble::NoHosts => "no address or no healthy endpoint".into(),
+            Trouble::NoAddress => "its name gives no address".into(),
+            Trouble::NoEndpoint => "no endpoint".into(),
             Trouble::Reset => "connection reset".into(),
             Trouble::Tls(reason) => format!("TLS failed: {reason}"),
             Trouble::Status(code) => format!("answered {code}"),
@@ -211,30 +220,37 @@ fn denied(entry: &Entry, at: At) -> Option<Cause> {
     if let Some(said) = said {
         // `rbac_access_denied_matched_policy[ns[mesh-test]-policy[deny]-rule[0]]`; `none`: no ALLOW rule fits.
         let name = said.split_once('[').map_or("", |(_, rest)| rest.trim_end_matches(']'));
-        let policy = if matches!(name, "" | "none") { "no ALLOW rule fits".to_string() } else { name.to_string() };
+        let policy = (!matches!(name, "" | "none")).then(|| name.to_string());
         return Some(Cause::Denied { at, policy });
     }
     let external =
         entry.flags().contains("UAEX") || entry.details().is_some_and(|text| text.starts_with("ext_authz_denied"));
-    external.then(|| Cause::Denied { at, policy: "the external authorizer".into() })
+    external.then(|| Cause::Denied { at, policy: Some("the external authorizer".into()) })
 }
 
 fn unregistered(trace: &Trace, evidence: &Evidence, http: bool) -> Cause {
     let Some(asked) = &trace.asked else { return Cause::NotRegistered { http, near: None } };
     let found = registry::registrations(evidence, &asked.host);
-    let exported = |entry: &&Registration| {
+    let exported = |entry: &Registration| {
         entry.namespace == trace.client.namespace
             || entry.export_to.is_empty()
             || entry.export_to.iter().any(|to| to == "*" || *to == trace.client.namespace)
     };
-    let fitting = found.iter().filter(exported).find(|entry| entry.ports.contains(&asked.port));
+    let fits = |entry: &&Registration| exported(entry) && entry.ports.contains(&asked.port);
     let sidecars = registry::sidecars(evidence, &trace.client.namespace);
-    match fitting {
-        Some(registration) if !sidecars.is_empty() => {
-            Cause::OutOfScope { registration: registration.clone(), sidecars }
-        }
-        _ => Cause::NotRegistered { http, near: found.into_iter().next() },
+    if let Some(registration) = found.iter().find(fits).filter(|_| !sidecars.is_empty()) {
+        return Cause::OutOfScope { registration: registration.clone(), sidecars };
     }
+    let nearest = found.iter().find(fits).or_else(|| found.iter().find(|entry| exported(entry))).or(found.first());
+    let near = nearest.map(|registration| Near {
+        registration: registration.clone(),
+        miss: match (exported(registration), registration.ports.contains(&asked.port)) {
+            (true, true) => Miss::Unknown,
+            (true, false) => Miss::Port(asked.port),
+            (false, _) => Miss::Namespace,
+        },
+    });
+    Cause::NotRegistered { http, near }
 }
 
 /// The cluster that the sidecar's configuration names for this connection, if it does not have it.
@@ -299,7 +315,7 @@ fn on_gateway_leg(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence
         && failed
         && !got.host.eq_ignore_ascii_case(&asked.host)
     {
-        return Some(Cause::WrongSite { got: format!("{}:{}", got.host, got.port) });
+        return Some(Cause::WrongSite { asked: asked.host.clone(), got: format!("{}:{}", got.host, got.port) });
     }
     let dump = trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read);
     outside(entry, At::Gateway, transfer, probe, dump.as_ref())
@@ -361,7 +377,9 @@ fn outside(entry: &Entry, at: At, transfer: Transfer<'_>, probe: &Probe, dump: O
         cluster.is_some_and(|cluster| cluster.mode().is_some_and(|mode| mode != TlsMode::None))
     };
     if flags.contains("UH") {
-        return Some(Cause::Site(Trouble::NoHosts));
+        let kind = dump.zip(entry.cluster()).and_then(|(dump, name)| Some(dump.cluster(name)?.kind.as_str()));
+        let by_name = kind.is_none_or(|kind| kind.contains("DNS") || kind.contains("dns"));
+        return Some(Cause::Site(if by_name { Trouble::NoAddress } else { Trouble::NoEndpoint }));
     }
     if says(entry, "connection refused") {
         return Some(Cause::Site(Trouble::Refused));

@@ -177,7 +177,7 @@ fn failure(wanted: &Wanted<'_>, found: &[&Cluster], dump: &Dump, place: &str, ev
         .map(|parts| parts.describe())
         .collect();
     if !near.is_empty() {
-        return failure.advise(format!("{place} has {}", near.join(", ")));
+        return failure.why(format!("{place} has {}", near.join(", ")));
     }
     let short = parts.iter().find(|parts| {
         parts.service().is_some_and(|(name, namespace)| {
@@ -185,7 +185,7 @@ fn failure(wanted: &Wanted<'_>, found: &[&Cluster], dump: &Dump, place: &str, ev
         })
     });
     if let Some(parts) = short {
-        return failure.advise(format!("clusters have whole names: write {}", parts.host));
+        return failure.why("clusters have the whole names of Services").advise(parts.host.clone());
     }
     let registered = registry::registrations(evidence, wanted.host);
     match registered.first() {
@@ -196,16 +196,13 @@ fn failure(wanted: &Wanted<'_>, found: &[&Cluster], dump: &Dump, place: &str, ev
                 true => String::new(),
                 false => format!(", and Sidecar {} narrows it", sidecars.join(", ")),
             };
-            failure.advise(format!(
-                "ServiceEntry {}/{} has this host{narrowed}: look at its ports and exportTo",
-                entry.namespace, entry.name
-            ))
+            failure
+                .why(format!("ServiceEntry {}/{} has this host{narrowed}", entry.namespace, entry.name))
+                .advise("its ports and exportTo")
         }
         None => match nearest(wanted.host, parts.iter().map(|parts| parts.host.as_str())) {
-            Some(host) => failure.advise(format!("did you mean {host}?")),
-            None => {
-                failure.advise(format!("no Service or ServiceEntry that {place} sees has the host {}", wanted.host))
-            }
+            Some(host) => failure.why(format!("did you mean {host}?")),
+            None => failure.why(format!("no Service or ServiceEntry that {place} sees has the host {}", wanted.host)),
         },
     }
 }
@@ -277,10 +274,8 @@ fn impossible(wanted: &Wanted<'_>, evidence: &Evidence, proxy: &Workload) -> Fai
     }
     let exact = known.iter().any(|host| host_covers(host, wanted.host));
     match nearest(wanted.host, known.iter().map(String::as_str)) {
-        _ if exact => failure.advise("the host is known, but not with this port: look at the port"),
-        Some(host) => failure.advise(format!("no Service or ServiceEntry has this host; did you mean {host}?")),
-        None => {
-            failure.advise("no Service or ServiceEntry has this host and port: a mistyped name is absent everywhere")
-        }
+        _ if exact => failure.why("the host is known, but not with this port"),
+        Some(host) => failure.why(format!("no Service or ServiceEntry has this host; did you mean {host}?")),
+        None => failure.why("no Service or ServiceEntry has this host and port: a mistyped name is absent everywhere"),
     }
 }

@@ -41,15 +41,23 @@ pub(super) fn explained(failure: Failure, evidence: &Evidence) -> Failure {
 }
 
 pub(super) fn with_story(failure: Failure, story: &Story, evidence: &Evidence) -> Failure {
-    let mut failure = failure.seen(path_line(&story.trace, story.cause.as_ref()));
-    failure.evidence.extend(hints::log_lines(&story.trace));
-    if let Some(line) = evidence.probe.as_ref().and_then(Transfer::last).and_then(curl::message_line) {
-        failure.evidence.push(line);
-    }
+    let mut failure = with_lines(failure, story, evidence);
     if let Some(cause) = &story.cause {
         let hints = hints::hints(cause, &story.trace, evidence);
         failure = failure.seen_all(hints.seen).advise_all(hints.help);
+        if let Some(why) = hints.why {
+            failure = failure.why(why);
+        }
     }
+    failure
+}
+
+/// The failure with the path line, the proxies' lines and curl's message, without the cause's hints.
+pub(super) fn with_lines(failure: Failure, story: &Story, evidence: &Evidence) -> Failure {
+    let mut failure = failure.seen(path_line(&story.trace, story.cause.as_ref()));
+    failure.evidence.extend(hints::log_lines(&story.trace));
+    let line = evidence.probe.as_ref().and_then(Transfer::last).and_then(curl::message_line);
+    failure.evidence.extend(line);
     failure
 }
 

@@ -76,6 +76,13 @@ impl Failure {
         self
     }
 
+    /// An explanation, beneath the evidence.
+    pub(super) fn why(mut self, line: impl AsRef<str>) -> Failure {
+        self.evidence.push(format!("why   {}", line.as_ref()));
+        self
+    }
+
+    /// What to do next: shown behind `try`.
     pub(super) fn advise(mut self, line: impl Into<String>) -> Failure {
         self.help.push(line.into());
         self

@@ -1,17 +1,28 @@
-//! What a cause means, shown from the configuration, and what to do next.
+//! What a cause means, shown from the configuration, and what to do next. Help lines are read behind `try`.
 
 use super::Evidence;
-use super::cause::{At, Cause, Trouble};
+use super::cause::{At, Cause, Miss, Near, Trouble};
 use super::registry;
 use super::services;
 use super::trace::{self, Onward, Trace};
 use crate::envoy::{ClusterName, Dump, Entry};
+use crate::plan::Workload;
 
-/// Lines of evidence and of help.
+/// What a cause adds to a failure.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Hints {
+    /// Excerpts of configuration.
     pub seen: Vec<String>,
+    /// The explanation, if there is one to give.
+    pub why: Option<String>,
+    /// What to do next.
     pub help: Vec<String>,
+}
+
+impl Hints {
+    fn new(why: impl Into<String>, help: impl Into<String>) -> Hints {
+        Hints { seen: vec![], why: Some(why.into()), help: vec![help.into()] }
+    }
 }
 
 /// The lines that a cause rests on, briefly: what each proxy wrote.
@@ -35,233 +46,301 @@ fn brief(role: &str, entry: &Entry) -> String {
     parts.extend(entry.cluster().map(str::to_string));
     parts.extend(entry.upstream_host().map(|host| format!("to {host}")));
     parts.extend(entry.server_name().map(|name| format!("SNI {name}")));
-    super::text::printable(&format!("{role}  {}", parts.join("  ")))
+    super::text::printable(&format!("log   {role}: {}", parts.join("  ")))
 }
 
 pub(super) fn hints(cause: &Cause, trace: &Trace, evidence: &Evidence) -> Hints {
-    let mut hints = Hints::default();
     let gateway = &trace.gateway_name;
-    let (port, bound) = match trace.onward {
-        Onward::Gateway { port, bound } => (port, bound),
-        _ => (None, None),
-    };
     let host = trace.asked.as_ref().map_or("the host", |asked| asked.host.as_str());
     match cause {
-        Cause::NoListener => no_listener(&mut hints, trace, evidence, port, bound),
-        Cause::NoFilterChain { shown } => no_chain(&mut hints, trace, evidence, bound, shown.as_deref()),
-        Cause::NotRegistered { near: None, .. } => hints.help.push(format!(
-            "no ServiceEntry has {host}, and the policy is REGISTRY_ONLY: register it with a ServiceEntry"
-        )),
-        Cause::NotRegistered { near: Some(near), .. } => {
-            let ports: Vec<String> = near.ports.iter().map(u16::to_string).collect();
-            let to = if near.export_to.is_empty() { "*".to_string() } else { near.export_to.join(", ") };
-            hints.help.push(format!(
-                "ServiceEntry {}/{} has {host} for the ports {}, exported to {to}: neither covers port {} from \
-                 namespace {}, or the sidecar has not got it yet",
-                near.namespace,
-                near.name,
+        Cause::NoListener => no_listener(trace, evidence),
+        Cause::NoFilterChain { shown } => no_chain(trace, evidence, shown.as_deref()),
+        Cause::NotRegistered { near: None, .. } => Hints::new(
+            format!("no ServiceEntry has {host}, and the outbound policy is REGISTRY_ONLY"),
+            format!("a ServiceEntry with hosts: [{host}]"),
+        ),
+        Cause::NotRegistered { near: Some(Near { registration, miss }), .. } => {
+            let ports: Vec<String> = registration.ports.iter().map(u16::to_string).collect();
+            let to = match registration.export_to.is_empty() {
+                true => "every namespace".to_string(),
+                false => registration.export_to.join(", "),
+            };
+            let has = format!(
+                "ServiceEntry {}/{} has {host} on port {}, exported to {to}",
+                registration.namespace,
+                registration.name,
                 ports.join(", "),
-                trace.asked.as_ref().map_or(0, |asked| asked.port),
-                trace.client.namespace,
-            ));
+            );
+            match miss {
+                Miss::Port(port) => Hints::new(has, format!("port {port} in its `ports`")),
+                Miss::Namespace => Hints::new(has, format!("\"{}\" in its `exportTo`", trace.client.namespace)),
+                Miss::Unknown => Hints::new(
+                    format!("{has}, which fits; the sidecar has no route for it"),
+                    format!("istioctl proxy-config listeners {} --port {}", trace.client, asked_port(trace)),
+                ),
+            }
         }
-        Cause::OutOfScope { registration, sidecars } => hints.help.push(format!(
-            "ServiceEntry {}/{} has it, but Sidecar {} does not import that namespace: add \"{}/*\" or \"./*\" to \
-             egress.hosts",
-            registration.namespace,
-            registration.name,
-            sidecars.join(", "),
-            registration.namespace,
-        )),
-        Cause::NoCluster { at, cluster } => no_cluster(&mut hints, *at, cluster.as_deref(), evidence, gateway),
-        Cause::NoRoute { at } => hints.help.push(match at {
-            At::Sidecar => format!("a route table has the port, but no route for {host}: look at the VirtualService's matches"),
-            At::Gateway => format!(
-                "the gateway has no route for {host}: the VirtualService needs this gateway in `gateways`, its hosts must \
-                 be those of the Gateway, and a match on `port` means the server's number"
+        Cause::OutOfScope { registration, sidecars } => Hints::new(
+            format!(
+                "ServiceEntry {}/{} has it, but Sidecar {} does not import it",
+                registration.namespace,
+                registration.name,
+                sidecars.join(", "),
             ),
-        }),
-        Cause::NoGatewayPod => hints.help.push(format!(
-            "no endpoint of {gateway} is ready: kubectl -n {} get pods -l istio={}",
-            gateway.namespace,
-            gateway.name.strip_prefix("istio-").unwrap_or(&gateway.name),
-        )),
-        Cause::Codec => hints.help.push(
-            "the Gateway's server says `protocol: HTTPS`, so it expects HTTP inside its TLS, but the leg carries the \
-             client's own TLS: the server's protocol must be `TLS`"
-                .into(),
+            format!("\"{}/*\" in the Sidecar's egress.hosts", registration.namespace),
         ),
-        Cause::Unverified => hints.help.push(
-            "the sidecar speaks ISTIO_MUTUAL, but a PASSTHROUGH server lets the site answer, whose certificate the mesh \
-             does not know: drop the DestinationRule's tls for this subset, or make the server ISTIO_MUTUAL"
-                .into(),
+        Cause::NoCluster { at, cluster } => no_cluster(*at, cluster.as_deref(), evidence, gateway),
+        Cause::NoRoute { at: At::Sidecar } => Hints::new(
+            format!("the route table of this port has no route for {host}"),
+            "the matches of the VirtualService for this host",
         ),
-        Cause::LegReset => hints.help.push(
-            "the gateway cut the leg's TLS handshake: no filter chain for its SNI, or a server that refuses the client \
-             certificate; look at `expect listener` and the gateway's log"
-                .into(),
+        Cause::NoRoute { at: At::Gateway } => Hints::new(
+            format!("the gateway's route table has no route for {host}"),
+            "the VirtualService's `gateways` (it must list this Gateway), its hosts, and `match.port`: the server's number",
         ),
-        Cause::PlainToMutual => hints.help.push(
-            "the Gateway's server terminates TLS, but the sidecar adds none, so the client's own TLS ends at the gateway: \
-             the DestinationRule's subset needs `tls: {mode: ISTIO_MUTUAL, sni: HOST}` (no `tlsMode` label on gateway \
-             pods: auto mTLS does not do it)"
-                .into(),
+        Cause::NoGatewayPod => Hints::new(
+            format!("no endpoint of {gateway} is ready"),
+            format!(
+                "kubectl -n {} get endpointslices -l kubernetes.io/service-name={}",
+                gateway.namespace, gateway.name
+            ),
         ),
-        Cause::DoubleTls { at } => hints.help.push(format!(
-            "the client already speaks TLS and the {} originates TLS once more for this host: call it by http, or drop \
-             the DestinationRule's tls for port 443",
-            match at {
+        Cause::Codec => Hints::new(
+            "the Gateway's server says `protocol: HTTPS`, so it expects HTTP inside its TLS; the leg carries the client's \
+             own TLS",
+            "`protocol: TLS` on that server",
+        ),
+        Cause::Unverified => Hints::new(
+            "the sidecar speaks ISTIO_MUTUAL, but the PASSTHROUGH server lets the site answer, whose certificate the mesh \
+             CA did not sign",
+            "no `tls` in the DestinationRule's subset, or an ISTIO_MUTUAL server",
+        ),
+        Cause::LegReset => Hints::new(
+            "the gateway cut the TLS handshake of the leg: no filter chain for its SNI, or a client certificate that it \
+             refuses",
+            format!("kubectl -n {} logs deploy/{} | tail", gateway.namespace, gateway.name),
+        ),
+        Cause::PlainToMutual => Hints::new(
+            "the Gateway's server terminates TLS but the sidecar adds none, so the client's own TLS ends at the gateway \
+             (auto mTLS does not help: gateway pods carry no `tlsMode` label)",
+            format!("`tls: {{mode: ISTIO_MUTUAL, sni: {host}}}` in the DestinationRule's subset"),
+        ),
+        Cause::DoubleTls { at } => {
+            let who = match at {
                 At::Sidecar => "sidecar",
                 At::Gateway => "gateway",
-            }
-        )),
-        Cause::WrongSite { got } => hints.help.push(format!(
-            "the gateway sent the connection to {got}: one ISTIO_MUTUAL server with several hosts makes one filter chain \
-             with the first matching `tcp` route; give each host a server of its own"
-        )),
-        Cause::Denied { at, .. } => {
+            };
+            Hints::new(
+                format!("the client speaks TLS already, and the {who} originates TLS once more for this host"),
+                "http:// in the client, or no `tls` in the DestinationRule for that port",
+            )
+        }
+        Cause::WrongSite { got, .. } => Hints::new(
+            format!(
+                "the gateway sent it to {got}: one ISTIO_MUTUAL server with several hosts makes one filter chain, with the \
+                 first `tcp` route that matches"
+            ),
+            "one server for each host",
+        ),
+        Cause::Denied { at: At::Sidecar, .. } => Hints::new(
+            "an AuthorizationPolicy denied it",
+            format!("kubectl -n {} get authorizationpolicies", trace.client.namespace),
+        ),
+        Cause::Denied { at: At::Gateway, .. } => {
             let policies = registry::policies(evidence, gateway);
             let which = if policies.is_empty() { String::new() } else { format!(" ({})", policies.join(", ")) };
-            hints.help.push(match at {
-                At::Gateway => format!(
-                    "an AuthorizationPolicy{which} on the gateway denied it; a PASSTHROUGH leg carries no peer identity, so \
-                     a rule by principal denies it too"
+            Hints::new(
+                format!(
+                    "an AuthorizationPolicy{which} denied it on {gateway}; a PASSTHROUGH leg carries no peer identity, so a \
+                     rule by principal denies it too"
                 ),
-                At::Sidecar => "an AuthorizationPolicy denied it".into(),
-            });
+                format!("kubectl -n {} get authorizationpolicies -o yaml", gateway.namespace),
+            )
         }
-        Cause::Site(Trouble::Status(code)) => {
-            hints.help.push(format!("site, not mesh: {host} itself answered {code}"));
+        Cause::Site(Trouble::Status(code)) => Hints::new(
+            format!("site, not mesh: {host} itself answered {code}"),
+            format!("exec local curl -sI {}", url(trace, host)),
+        ),
+        Cause::Site(Trouble::Tls(_)) => Hints::new(
+            format!("the proxy's own TLS to {host} failed; a mesh certificate means nothing outside"),
+            "mode, sni and caCertificates of the DestinationRule's `tls` for that port",
+        ),
+        Cause::Site(Trouble::NoAddress) => Hints::new(
+            format!("site, not mesh: {host} has no address in DNS"),
+            format!("exec local curl -sI {}", url(trace, host)),
+        ),
+        Cause::Site(Trouble::NoEndpoint) => Hints::new(
+            "the cluster has no endpoint: a ServiceEntry with resolution NONE behind a gateway (it never works there), STATIC \
+             without endpoints, or no ready pod",
+            "`resolution: DNS`, or its `endpoints`",
+        ),
+        Cause::Site(_) => Hints::new(
+            format!("site, not mesh: the connection left the mesh and {host} did not take it"),
+            format!("exec local curl -sI {}", url(trace, host)),
+        ),
+        Cause::Network(_) => {
+            Hints::new("the network did not carry it", "NetworkPolicies, routes and firewalls on the way")
         }
-        Cause::Site(Trouble::Tls(_)) => hints.help.push(format!(
-            "the proxy's own TLS to {host} failed: look at the DestinationRule's tls (mode, sni, caCertificates) for that \
-             port; an ISTIO_MUTUAL certificate means nothing outside"
-        )),
-        Cause::Site(_) => hints.help.push(format!(
-            "site, not mesh: the connection left the mesh and {host} did not take it; try it without the mesh: \
-             `exec local curl -sI https://{host}/`"
-        )),
-        Cause::Network(_) => hints.help.push("the network did not carry it: look at NetworkPolicies, routes and firewalls".into()),
     }
-    hints
 }
 
-fn no_listener(hints: &mut Hints, trace: &Trace, evidence: &Evidence, port: Option<u16>, bound: Option<u16>) {
-    let gateway = &trace.gateway_name;
-    let dump = gateway_dump(trace, evidence);
-    let number = bound.or(port).unwrap_or(0);
-    if let Some(dump) = &dump {
-        if dump.listeners_on(number).next().is_none() {
-            hints.seen.push(format!("listener 0.0.0.0_{number} on {gateway}"));
-            hints.seen.push("+ (no listener)".into());
-        }
-        for (name, details) in &dump.rejected {
-            hints.seen.push(super::text::printable(&format!("rejected by Envoy  {name}: {details}")));
-        }
+fn url(trace: &Trace, host: &str) -> String {
+    match &trace.asked {
+        Some(asked) => format!("{}://{host}:{}/", asked.scheme, asked.port),
+        None => format!("https://{host}/"),
     }
-    let servers = port.map(|port| registry::servers(evidence, port)).unwrap_or_default();
+}
+
+fn asked_port(trace: &Trace) -> u16 {
+    trace.asked.as_ref().map_or(0, |asked| asked.port)
+}
+
+fn ports(trace: &Trace) -> (Option<u16>, Option<u16>) {
+    match trace.onward {
+        Onward::Gateway { port, bound } => (port, bound),
+        _ => (None, None),
+    }
+}
+
+/// The lesson of a `tls` leg behind a server that terminates TLS.
+pub(super) fn terminating(port: u16, evidence: &Evidence) -> Option<(String, String)> {
+    let servers = registry::servers(evidence, port);
     let trapped = servers
         .iter()
         .filter(|server| server.terminates())
         .find_map(|server| Some((server, registry::tls_legs(evidence, server).into_iter().next()?)));
-    if let Some((server, leg)) = trapped {
-        hints.help.push(format!(
-            "the server on {} of Gateway {}/{} terminates TLS ({}), so the `tls` route of VirtualService {leg} yields no \
-             filter chain and istiod omits the listener (0 chains). Behind a terminating server the leg is `tcp`.",
-            port.unwrap_or(0),
-            server.namespace,
-            server.gateway,
-            server.mode,
-        ));
-        hints.help.push("try  kubectl -n istio-system logs deploy/istiod | grep omitting".into());
-        return;
-    }
-    if !evidence.istio.is_empty() && servers.is_empty() {
-        hints.help.push(format!(
-            "no Gateway has a server on port {}: apply one whose selector fits {gateway}",
-            port.unwrap_or(0)
-        ));
-        return;
-    }
-    if let [server, ..] = servers.as_slice() {
-        let selector: Vec<String> = server.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        hints.help.push(format!(
-            "Gateway {}/{} has the server, for pods with {}: does that select {gateway}? Does a VirtualService route \
-             there, with the Gateway's hosts and port?",
-            server.namespace,
-            server.gateway,
-            selector.join(","),
-        ));
-    } else {
-        hints.help.push(
-            "nothing listens there: a `tls` route behind a terminating server yields no filter chain (there the leg is \
-             `tcp`), and a Gateway's selector must fit the gateway's pods"
-                .into(),
-        );
-    }
-    hints.help.push("try  kubectl -n istio-system logs deploy/istiod | grep omitting".into());
+    trapped.map(|(server, leg)| {
+        (
+            format!(
+                "the server on {port} of Gateway {}/{} terminates TLS ({}), so the `tls` route of VirtualService {leg} \
+                 yields no filter chain and istiod omits the listener (0 chains). Behind a terminating server the leg is \
+                 `tcp`.",
+                server.namespace, server.gateway, server.mode,
+            ),
+            OMITTING.to_string(),
+        )
+    })
 }
 
-fn no_chain(hints: &mut Hints, trace: &Trace, evidence: &Evidence, bound: Option<u16>, shown: Option<&str>) {
+const OMITTING: &str = "kubectl -n istio-system logs deploy/istiod | grep omitting";
+
+fn no_listener(trace: &Trace, evidence: &Evidence) -> Hints {
+    let gateway = &trace.gateway_name;
+    let (port, bound) = ports(trace);
+    let number = bound.or(port).unwrap_or(0);
+    let mut seen = vec![];
+    if let Some(dump) = gateway_dump(trace, evidence) {
+        if dump.listeners_on(number).next().is_none() {
+            seen.push(format!("listener 0.0.0.0_{number} on {gateway}"));
+            seen.push("+ (no listener)".into());
+        }
+        for (name, details) in &dump.rejected {
+            seen.push(super::text::printable(&format!("rejected by Envoy  {name}: {details}")));
+        }
+    }
+    let port = port.unwrap_or(number);
+    if let Some((why, help)) = terminating(port, evidence) {
+        return Hints { seen, ..Hints::new(why, help) };
+    }
+    let servers = registry::servers(evidence, port);
+    let hints = match servers.as_slice() {
+        [] if !evidence.istio.is_empty() => Hints::new(
+            format!("no Gateway has a server on port {port}"),
+            format!("a Gateway with that port whose selector fits {gateway}"),
+        ),
+        [] => Hints::new(
+            "nothing listens there: no Gateway for these pods has the port, or a `tls` route behind a terminating server \
+             yields no filter chain (there the leg is `tcp`)",
+            OMITTING,
+        ),
+        [server, ..] => {
+            let selector: Vec<String> = server.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let selector = selector.join(",");
+            Hints::new(
+                format!(
+                    "Gateway {}/{} has a server on {port}, for pods with {selector}: either they are not those of \
+                     {gateway}, or no VirtualService routes there with the Gateway's hosts",
+                    server.namespace, server.gateway,
+                ),
+                format!("kubectl -n {} get pods -l {selector}", gateway.namespace),
+            )
+        }
+    };
+    Hints { seen, ..hints }
+}
+
+fn no_chain(trace: &Trace, evidence: &Evidence, shown: Option<&str>) -> Hints {
     let shown = shown.unwrap_or("-");
-    if let (Some(dump), Some(bound)) = (gateway_dump(trace, evidence), bound) {
+    let mut seen = vec![];
+    if let (Some(dump), Some(bound)) = (gateway_dump(trace, evidence), ports(trace).1) {
         let names: Vec<String> = dump
             .listeners_on(bound)
             .flat_map(|listener| &listener.chains)
             .map(|chain| if chain.server_names.is_empty() { "(any)".into() } else { chain.server_names.join(" ") })
             .collect();
         if !names.is_empty() {
-            hints.seen.push(format!("filter chains of 0.0.0.0_{bound} on {}", trace.gateway_name));
-            hints.seen.extend(names.iter().map(|name| format!("- serverNames: {name}")));
-            hints.seen.push(format!("+ SNI shown: {shown}"));
+            seen.push(format!("filter chains of 0.0.0.0_{bound} on {}", trace.gateway_name));
+            seen.extend(names.iter().map(|name| format!("- serverNames: {name}")));
+            seen.push(format!("+ SNI shown: {}", super::text::printable(shown)));
         }
     }
-    match ClusterName::parse(shown) {
-        Some(name) => hints.help.push(format!(
-            "the leg shows a name that the sidecar made up ({shown}): the DestinationRule's tls for subset {} lacks `sni: {}`",
-            name.subset.as_deref().unwrap_or("-"),
-            trace.asked.as_ref().map_or("HOST", |asked| asked.host.as_str()),
-        )),
-        None => hints.help.push(format!(
-            "no chain serves {shown}: compare it with the sniHosts of the VirtualService's gateway leg and the hosts of \
-             the Gateway's server (behind a terminating server the leg is `tcp`; a `tls` leg there is dropped)"
-        )),
-    }
+    let host = trace.asked.as_ref().map_or("HOST", |asked| asked.host.as_str());
+    let hints = match ClusterName::parse(shown) {
+        Some(name) => Hints::new(
+            format!(
+                "the leg shows a name that the sidecar made up, since the DestinationRule's tls for subset {} says no `sni`",
+                name.subset.as_deref().unwrap_or("-"),
+            ),
+            format!("`sni: {host}` in that tls"),
+        ),
+        None => Hints::new(
+            format!("no chain of the gateway's listener serves {}", super::text::printable(shown)),
+            "sniHosts of the VirtualService's gateway leg against the hosts of the Gateway's server (behind a terminating \
+             server a `tls` leg is dropped: there it is `tcp`)",
+        ),
+    };
+    Hints { seen, ..hints }
 }
 
-fn no_cluster(hints: &mut Hints, at: At, cluster: Option<&str>, evidence: &Evidence, gateway: &crate::plan::Workload) {
+fn no_cluster(at: At, cluster: Option<&str>, evidence: &Evidence, gateway: &Workload) -> Hints {
     let who = match at {
         At::Sidecar => "sidecar",
         At::Gateway => "gateway",
     };
     let Some(name) = cluster.and_then(ClusterName::parse) else {
-        hints.help.push(format!(
-            "a route of the {who} names a cluster that it does not have: a subset that no DestinationRule defines where the \
-             {who} looks, or a port that the Service does not expose"
-        ));
-        return;
+        return Hints::new(
+            format!("a route of the {who} names a cluster that it does not have"),
+            "the subset (a DestinationRule must define it where the proxy looks) and the port (the Service must expose it)",
+        );
     };
     let exposed = services::exposed(evidence, gateway);
     let to_gateway = name.service().is_some_and(|(service, _)| services::belongs_to(evidence, gateway, service));
     if to_gateway && !exposed.is_empty() && !exposed.contains(&name.port) {
         let list: Vec<String> = exposed.iter().map(u16::to_string).collect();
-        hints.help.push(format!(
-            "the Service of {gateway} does not expose {} (it has {}): add the port; `require gateway port {}` does so for \
-             the scenario",
-            name.port,
-            list.join(", "),
-            name.port,
-        ));
-        return;
+        return Hints::new(
+            format!("the Service of {gateway} does not expose {}; it has {}", name.port, list.join(", ")),
+            format!("`require gateway port {}` in the scenario, or the port in the Service", name.port),
+        );
     }
-    hints.help.push(match &name.subset {
-        Some(subset) => format!(
-            "the {who} has no cluster for {}:{} subset {subset}: a DestinationRule for that host must define the subset, in \
-             the client's namespace, the Service's or istio-system",
-            name.host, name.port
+    match &name.subset {
+        Some(subset) => Hints::new(
+            format!(
+                "the {who} has no cluster for {}:{} subset {subset}: no DestinationRule that it sees defines it",
+                name.host, name.port
+            ),
+            format!(
+                "a DestinationRule for {} with subset {subset}, in the client's namespace, the Service's or istio-system",
+                name.host
+            ),
         ),
-        None => format!("the {who} has no cluster for {}:{}: no Service or ServiceEntry that it sees has that port", name.host, name.port),
-    });
+        None => Hints::new(
+            format!(
+                "the {who} has no cluster for {}:{}: no Service or ServiceEntry that it sees has that port",
+                name.host, name.port
+            ),
+            "the port and `exportTo` of the Service or ServiceEntry",
+        ),
+    }
 }
 
 fn gateway_dump(trace: &Trace, evidence: &Evidence) -> Option<Dump> {

@@ -1,6 +1,7 @@
 //! Where the probe went: `via`, `direct`, `path`, `peer`.
 
-use super::explain::{Story, default_gateway, told, with_story};
+use super::cause::Cause;
+use super::explain::{Story, default_gateway, told, with_lines, with_story};
 use super::finding::Finding;
 use super::needs::gateway_of;
 use super::path_line::{Stop, path_line, plain, stops};
@@ -51,23 +52,24 @@ fn went(story: &Story) -> String {
     }
 }
 
-/// A bypass is most often a VirtualService without `mesh`.
-fn bypass_help(mut failure: Failure, story: &Story, gateway: &Workload, evidence: &Evidence) -> Failure {
+/// The story of a probe that should have gone by the gateway. A bypass is most often a VirtualService
+/// without `mesh`; what the site made of it then matters less.
+fn not_by_gateway(failure: Failure, story: &Story, gateway: &Workload, evidence: &Evidence) -> Failure {
     let left = matches!(story.trace.onward, Onward::Host(_) | Onward::Passthrough(_));
-    let Some(asked) = story.trace.asked.as_ref().filter(|_| left) else { return failure };
+    let Some(asked) = story.trace.asked.as_ref().filter(|_| left) else {
+        return with_story(failure, story, evidence);
+    };
+    let failure = with_lines(failure, story, evidence);
     let without = registry::without_mesh(evidence, &asked.host);
-    failure.help.push(match without.first() {
-        Some(name) => format!(
-            "VirtualService {name} lists gateways but not `mesh`, so sidecars do not follow it: add `mesh` to its \
-             `gateways` and to the match of the first leg"
-        ),
-        None => format!(
-            "no route of the sidecar sends {} to {gateway}: a VirtualService with `gateways: [mesh, …]` and a match for \
-             port {} must do so",
+    match without.first() {
+        Some(name) => failure
+            .why(format!("VirtualService {name} lists `gateways` without `mesh`, so sidecars do not follow it"))
+            .advise("`mesh` in its `gateways` and in the match of its first leg"),
+        None => failure.why(format!("no route of the sidecar sends {} to {gateway}", asked.host)).advise(format!(
+            "a VirtualService for {} with `gateways: [mesh, …]` and a match on port {}",
             asked.host, asked.port
-        ),
-    });
-    failure
+        )),
+    }
 }
 
 /// What the gateway's own line must say for a pass: it took the connection and opened the next.
@@ -89,20 +91,19 @@ fn passed_on(story: &Story, code: &'static str, what: &str, evidence: &Evidence)
             let title = format!("expected {what}, but {} did not pass it on: {why}", gateway.name);
             Err(Finding::no(with_story(Failure::new(code, title), story, evidence)))
         }
+        // Why it failed is known without the gateway's line.
+        _ if story.cause.is_some() => {
+            let why = story.cause.as_ref().map(Cause::words).unwrap_or_default();
+            let title = format!("expected {what}, but it did not get through {}: {why}", gateway.name);
+            Err(Finding::no(with_story(Failure::new(code, title), story, evidence)))
+        }
         Some(GatewayLine::Unreadable(why)) => {
             let (reason, help) = why.words(gateway, "gateway");
             Err(Finding::NotShown { reason, help })
         }
         Some(GatewayLine::Absent) | None => {
-            let failed = story.cause.is_some();
-            let title = match &story.cause {
-                Some(cause) => {
-                    format!("expected {what}, but it did not get through {}: {}", gateway.name, cause.words())
-                }
-                None => format!("expected {what}, but {} has no access-log line for this connection", gateway.name),
-            };
-            let failure = with_story(Failure::new(code, title), story, evidence);
-            Err(if failed { Finding::no(failure) } else { Finding::unproven(failure) })
+            let title = format!("expected {what}, but {} has no access-log line for this connection", gateway.name);
+            Err(Finding::unproven(with_story(Failure::new(code, title), story, evidence)))
         }
     }
 }
@@ -115,16 +116,15 @@ pub(super) fn via(gateway: &Workload, port: Option<u16>, evidence: &Evidence) ->
     };
     let Onward::Gateway { port: seen, bound } = story.trace.onward else {
         let failure = Failure::new(code::VIA, format!("expected {what}, but {}", went(&story)));
-        let failure = with_story(failure, &story, evidence);
-        return Finding::no(bypass_help(failure, &story, gateway, evidence));
+        return Finding::no(not_by_gateway(failure, &story, gateway, evidence));
     };
     if let (Some(port), Some(seen)) = (port, seen)
         && port != seen
     {
         let mut failure = Failure::new(code::VIA, format!("expected {what}, but {}", went(&story)));
         if bound == Some(port) {
-            failure = failure
-                .advise(format!("{port} is the port that Envoy binds; `via` names the Gateway server's: {seen}"));
+            failure =
+                failure.why(format!("{port} is the port that Envoy binds; `via` names the Gateway server's: {seen}"));
         }
         return Finding::no(with_story(failure, &story, evidence));
     }
@@ -178,8 +178,10 @@ pub(super) fn path(hops: &[Hop], evidence: &Evidence) -> Finding {
     let line = path_line(&story.trace, story.cause.as_ref());
     let same = hops.len() == seen.len() && hops.iter().zip(&seen).all(|(hop, stop)| hop_fits(hop, stop, &story));
     if !same {
-        let expected: Vec<Stop> =
-            hops.iter().map(|hop| Stop { name: hop.name.clone(), port: hop.port, bound: None }).collect();
+        let expected: Vec<Stop> = hops
+            .iter()
+            .map(|hop| Stop { name: hop.name.clone(), port: hop.port, bound: None, is_gateway: false })
+            .collect();
         // Stops that fit are written alike, so that the difference shows what differs.
         let expected: Vec<Stop> = expected
             .into_iter()
@@ -191,10 +193,9 @@ pub(super) fn path(hops: &[Hop], evidence: &Evidence) -> Finding {
             .collect();
         let failure = Failure::new(code::PATH, format!("expected {what}, but {}", went(&story)))
             .seen_all(super::diff::lines(&[plain(&expected)], &[plain(&seen)]));
-        let failure = with_story(failure, &story, evidence);
         return Finding::no(match hops.len() {
-            3 => bypass_help(failure, &story, &gateway, evidence),
-            _ => failure,
+            3 => not_by_gateway(failure, &story, &gateway, evidence),
+            _ => with_story(failure, &story, evidence),
         });
     }
     if hops.len() == 3 {
@@ -215,7 +216,7 @@ fn hop_fits(hop: &Hop, stop: &Stop, story: &Story) -> bool {
         || (stop.name == story.trace.client.name && namespaced(&story.trace.client))
         || (stop.name == story.trace.gateway_name.name && namespaced(&story.trace.gateway_name));
     // The far end may be named by the port asked of the site where an endpoint has another.
-    let far = stop.bound.is_some() && stop.name != story.trace.gateway_name.name;
+    let far = !stop.is_gateway;
     name && hop.port.is_none_or(|port| stop.port == Some(port) || (far && stop.bound == Some(port)))
 }
 
@@ -234,8 +235,7 @@ pub(super) fn peer(id: &Text, evidence: &Evidence) -> Finding {
     };
     if !matches!(story.trace.onward, Onward::Gateway { .. }) {
         let failure = Failure::new(code::PEER, format!("expected {what} at {}, but {}", gateway.name, went(&story)));
-        let failure = with_story(failure, &story, evidence);
-        return Finding::no(bypass_help(failure, &story, &gateway, evidence));
+        return Finding::no(not_by_gateway(failure, &story, &gateway, evidence));
     }
     let lacks =
         trace::pods(evidence, &gateway).iter().find_map(|pod| trace::readable(pod, &["DOWNSTREAM_PEER_URI_SAN"]).err());
@@ -257,15 +257,14 @@ pub(super) fn peer(id: &Text, evidence: &Evidence) -> Finding {
         }
         Some(peer) => Finding::no(with_story(
             Failure::new(code::PEER, format!("expected {what}, got {}", super::printable(peer)))
-                .advise("the client's SPIFFE id is its namespace's and service account's: spiffe://TRUST-DOMAIN/ns/NS/sa/SA"),
+                .why("a SPIFFE id is spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT of the client"),
             &story,
             evidence,
         )),
         None => Finding::no(with_story(
-            Failure::new(code::PEER, format!("expected {what}, but {} saw no client certificate", gateway.name)).advise(
-                "only a leg with mTLS has a peer: the Gateway's server must be ISTIO_MUTUAL (a PASSTHROUGH server sees none), \
-                 and the DestinationRule's subset too",
-            ),
+            Failure::new(code::PEER, format!("expected {what}, but {} saw no client certificate", gateway.name))
+                .why("only a leg with mTLS has a peer; a PASSTHROUGH server sees none")
+                .advise("`tls.mode: ISTIO_MUTUAL` in the Gateway's server and in the DestinationRule's subset"),
             &story,
             evidence,
         )),

@@ -8,7 +8,7 @@ use super::explain::default_gateway;
 use super::finding::Finding;
 use super::services;
 use super::trace::pods;
-use super::{Evidence, Failure, code, registry};
+use super::{Evidence, Failure, code};
 use crate::envoy::{ClusterName, Dump, FilterChain, Listener, Target};
 use crate::plan::{Fact, Workload};
 
@@ -112,28 +112,20 @@ impl Here<'_> {
             .filter(|listener| !listener.fixed && listener.port != 0)
             .map(|listener| listener.port.to_string())
             .collect();
-        failure.help.push(match others.is_empty() {
-            true => format!("{} has no listener of istiod's at all: no Gateway and VirtualService fit it", self.place),
+        failure = failure.why(match others.is_empty() {
+            true => format!("{} has no listener from istiod at all: no Gateway and VirtualService fit it", self.place),
             false => format!("{} has listeners on {}", self.place, others.join(", ")),
         });
-        for server in registry::servers(evidence, self.port).iter().filter(|server| server.terminates()) {
-            if let Some(leg) = registry::tls_legs(evidence, server).first() {
-                failure.help.push(format!(
-                    "the server on {} of Gateway {}/{} terminates TLS ({}), so the `tls` route of VirtualService {leg} \
-                     yields no filter chain and istiod omits the listener (0 chains). Behind a terminating server the leg \
-                     is `tcp`.",
-                    self.port, server.namespace, server.gateway, server.mode,
-                ));
-                failure.help.push("try  kubectl -n istio-system logs deploy/istiod | grep omitting".into());
-            }
+        if let Some((why, help)) = super::hints::terminating(self.port, evidence) {
+            failure = failure.why(why).advise(help);
         }
         let exposed = services::exposed(evidence, proxy);
-        if exposed.iter().any(|port| services::bound_ports(evidence, proxy, *port).contains(&self.port))
-            && !exposed.contains(&self.port)
-        {
-            failure
-                .help
-                .push(format!("{} is a port that Envoy binds; `listener` names the Gateway server's", self.port));
+        let is_bound = |port: &u16| services::bound_ports(evidence, proxy, *port).contains(&self.port);
+        if let Some(port) = exposed.iter().find(|port| is_bound(port)).filter(|_| !exposed.contains(&self.port)) {
+            failure = failure.why(format!(
+                "{} is the port that Envoy binds; `listener` names the Gateway server's: {port}",
+                self.port
+            ));
         }
         failure
     }

@@ -4,19 +4,23 @@ use super::cause::{At, Cause};
 use super::trace::{GatewayLine, Onward, Trace, port_of};
 use crate::envoy::ClusterName;
 
-/// One stop with the port that people name; `bound` where Envoy's differs.
+/// One stop with the port that people name, and the port it really is where that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stop {
     pub name: String,
     pub port: Option<u16>,
+    /// The port that the gateway's Envoy binds, or the site's endpoint has.
     pub bound: Option<u16>,
+    pub is_gateway: bool,
 }
 
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.name)?;
         match (self.port, self.bound) {
-            (Some(port), Some(bound)) if bound != port => write!(f, ":{port} (bound {bound})"),
+            (Some(port), Some(bound)) if bound != port => {
+                write!(f, ":{port} ({} {bound})", if self.is_gateway { "bound" } else { "endpoint port" })
+            }
             (Some(port), _) | (None, Some(port)) => write!(f, ":{port}"),
             (None, None) => Ok(()),
         }
@@ -25,12 +29,12 @@ impl std::fmt::Display for Stop {
 
 /// The stops that the logs show: the client, the gateway if it went there, the far end.
 pub(super) fn stops(trace: &Trace) -> Vec<Stop> {
-    let stop = |name: &str, port| Stop { name: name.to_string(), port, bound: None };
+    let stop = |name: &str, port| Stop { name: name.to_string(), port, bound: None, is_gateway: false };
     let mut stops = vec![stop(&trace.client.name, None)];
     let asked = || trace.asked.as_ref().map(|asked| stop(&asked.host, Some(asked.port)));
     match &trace.onward {
         Onward::Gateway { port, bound } => {
-            stops.push(Stop { name: trace.gateway_name.name.clone(), port: *port, bound: *bound });
+            stops.push(Stop { name: trace.gateway_name.name.clone(), port: *port, bound: *bound, is_gateway: true });
             let joined = match &trace.gateway {
                 Some(GatewayLine::Joined(entry)) => entry.cluster().and_then(|name| {
                     let address = entry.upstream_host();
@@ -56,7 +60,7 @@ pub(super) fn stops(trace: &Trace) -> Vec<Stop> {
 /// A cluster's host and port; `bound` when its endpoint has another port (a ServiceEntry's `targetPort`).
 fn named(name: ClusterName, address: Option<&str>) -> Stop {
     let bound = address.and_then(port_of).filter(|port| *port != name.port);
-    Stop { name: name.host, port: Some(name.port), bound }
+    Stop { name: name.host, port: Some(name.port), bound, is_gateway: false }
 }
 
 /// The line with its marks: ✓ passed, ✗ with what went wrong there, nothing where it never came.

@@ -110,9 +110,9 @@ impl Blind {
                          from port {local}"
                     ),
                 )
-                .advise(
-                    "a line is written when the connection ends, and real sidecars flush once a second: if it never \
-                     comes, the traffic did not pass the sidecar (excluded port or address, no redirect)",
+                .why(
+                    "a line is written when the connection ends, and real sidecars flush once a second; if it never comes, \
+                     the traffic did not pass the sidecar (excluded port or address, no redirect)",
                 ),
             ),
         }
@@ -156,6 +156,11 @@ pub(super) fn readable(pod: &ProxyPod, needed: &[&'static str]) -> Result<LogFor
         Some(dump) => LogFormats::read(dump),
         None if pod.log.is_empty() => return Err(Unreadable::NoProxy),
         None => LogFormats::istio_default(),
+    };
+    // A proxy without listeners has no logger to show its format by, and no traffic either.
+    let formats = match &pod.dump {
+        Some(dump) if Dump::read(dump).listeners.is_empty() => LogFormats::istio_default(),
+        _ => formats,
     };
     if !formats.writes() {
         return Err(if formats.is_remote() { Unreadable::RemoteLog } else { Unreadable::NoLog });

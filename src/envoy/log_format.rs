@@ -8,6 +8,10 @@ use super::access_log::Entry;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Compiled formats that are kept, at most.
+const KEPT: usize = 64;
 
 /// Istio's default (`accessLogEncoding: TEXT`, no `accessLogFormat`), 1.30.3.
 pub(super) const ISTIO_DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \
@@ -123,7 +127,23 @@ fn collect_leaves(value: &Value, path: &mut Vec<String>, leaves: &mut Vec<(Vec<S
 }
 
 impl TextForm {
+    /// Compiled once for each distinct format: a dump names the same few formats hundreds of times.
     fn compile(format: &str) -> Option<TextForm> {
+        static COMPILED: Mutex<BTreeMap<String, TextForm>> = Mutex::new(BTreeMap::new());
+        let compiled = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(form) = compiled().get(format) {
+            return Some(form.clone());
+        }
+        let form = TextForm::build(format)?;
+        let mut compiled = compiled();
+        if compiled.len() >= KEPT {
+            compiled.clear();
+        }
+        compiled.insert(format.to_string(), form.clone());
+        Some(form)
+    }
+
+    fn build(format: &str) -> Option<TextForm> {
         let mut pattern = String::from("(?s)^");
         let mut operators = vec![];
         for piece in pieces(format.trim_end_matches(['\n', '\r'])) {

@@ -1,3 +1,4 @@
+#![allow(dead_code, reason = "each test binary uses a part of the recorded evidence")]
 //! Evidence from recorded runs: curl's account and both proxies' access-log lines (`runs/`), with the config dumps
 //! and objects of the same configuration (`cases/`).
 

@@ -5,68 +5,21 @@
 #![cfg(target_os = "linux")]
 
 mod dumps;
+mod real_envoy;
 
 use egress_scn::lab::authority::{Authority, Leaf};
-use egress_scn::lab::bootstrap;
 use egress_scn::xds::{Event, Events, NodeStatus, Resource, ResourceType, Resources, Server};
+use k8s_openapi::api::core::v1::Pod;
+use real_envoy::{PATIENCE, admin};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
 
 const SLEEP: &str = "sidecar~10.244.0.10~sleep-0.mesh-test~mesh-test.svc.cluster.local";
-/// Generous: it ends a test that hangs; nothing waits for it.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The Envoy to run, or nothing where `EGRESS_SCN_SKIP_LAB=1` allows to go without.
-fn envoy() -> Option<PathBuf> {
-    let named = std::env::var_os("EGRESS_SCN_ENVOY").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = named.or_else(|| std::env::split_paths(&path).map(|p| p.join("envoy")).find(|p| p.exists()));
-    if found.is_none() {
-        assert!(
-            std::env::var_os("EGRESS_SCN_SKIP_LAB").is_some_and(|value| value == "1"),
-            "no Envoy: set EGRESS_SCN_ENVOY to one (or EGRESS_SCN_SKIP_LAB=1 to skip)"
-        );
-        eprintln!("skipped: no Envoy here");
-    }
-    found
-}
-
-/// An Envoy in namespaces of its own, with nothing but a loopback. Killed at the end.
-struct Envoy(Child);
-
-impl Drop for Envoy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(envoy: &Path, folder: &Path) -> Envoy {
-    let pod = serde_yaml::from_str(
-        "{metadata: {name: sleep-0, namespace: mesh-test, labels: {app: sleep}}, spec: {serviceAccountName: sleep, containers: []}}",
-    )
-    .unwrap();
-    let mut document = bootstrap::document(&pod, Ipv4Addr::new(10, 244, 0, 10), &folder.join("xds.sock"));
-    document["admin"]["address"] = json!({"pipe": {"path": folder.join("admin.sock")}});
-    let file = folder.join("bootstrap.json");
-    std::fs::write(&file, document.to_string()).unwrap();
-    let command = bootstrap::command(envoy, &file);
-    // A new network namespace's loopback is down; there may be no `ip` to change that, but sysfs can.
-    let up = "mount -t sysfs sysfs /sys && echo 0x9 > /sys/class/net/lo/flags && exec \"$0\" \"$@\"";
-    let log = std::fs::File::create(folder.join("envoy.log")).unwrap();
-    let child = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", up])
-        .args(command)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    Envoy(child)
+/// The pod that the Envoy plays.
+fn sleep() -> Pod {
+    let pod = "{metadata: {name: sleep-0, namespace: mesh-test, labels: {app: sleep}}, spec: {serviceAccountName: sleep, containers: []}}";
+    serde_yaml::from_str(pod).unwrap()
 }
 
 fn golden(file: &str) -> Resources {
@@ -149,10 +102,10 @@ async fn synced(server: &Server, version: u64) -> NodeStatus {
 
 #[tokio::test]
 async fn a_real_envoy_takes_what_istiod_would_send() {
-    let Some(envoy) = envoy() else { return };
+    let Some(envoy) = real_envoy::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (server, mut events) = Server::start(&folder.path().join("xds.sock")).unwrap();
-    let process = start(&envoy, folder.path());
+    let process = real_envoy::start(&envoy, folder.path(), &sleep());
     assert_eq!(connected(&mut events).await, SLEEP);
     let wanted = golden("sleep.config_dump.json");
     let version = server.set(SLEEP, wanted.clone());
@@ -244,10 +197,10 @@ async fn a_real_envoy_takes_what_istiod_would_send() {
 /// Every dump in the repository, one after the other on one Envoy (and those in `EGRESS_SCN_DUMPS`).
 #[tokio::test]
 async fn a_real_envoy_accepts_every_golden_dump() {
-    let Some(envoy) = envoy() else { return };
+    let Some(envoy) = real_envoy::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (server, mut events) = Server::start(&folder.path().join("xds.sock")).unwrap();
-    let _process = start(&envoy, folder.path());
+    let _process = real_envoy::start(&envoy, folder.path(), &sleep());
     connected(&mut events).await;
     let mut wrong = Vec::new();
     for file in dumps::files() {
@@ -259,21 +212,4 @@ async fn a_real_envoy_accepts_every_golden_dump() {
         wrong.extend(errors.map(|error| format!("{}: {error}", file.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// GET on the admin socket.
-async fn admin(folder: &Path, path: &str) -> String {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::UnixStream::connect(folder.join("admin.sock")).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let body = answer.split_once("\r\n\r\n").unwrap().1;
-    // Chunked: sizes stand on lines of their own; the tests look for text within chunks.
-    if answer.contains("transfer-encoding: chunked") {
-        let lines: Vec<&str> = body.split("\r\n").collect();
-        return lines.iter().skip(1).step_by(2).copied().collect();
-    }
-    body.to_string()
 }

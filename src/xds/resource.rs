@@ -51,11 +51,22 @@ impl ResourceType {
     }
 }
 
-/// One resource: its name in the protocol and its body, proto3 JSON with an `@type`.
+/// One resource: its name in the protocol and its body, proto3 JSON (with or without its own `@type`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     pub name: String,
     pub body: Value,
+}
+
+impl Resource {
+    /// Gives the body its `@type` if it has none.
+    fn mark(&mut self, kind: ResourceType) {
+        if let Value::Object(fields) = &mut self.body
+            && !fields.contains_key("@type")
+        {
+            fields.shift_insert(0, "@type".to_string(), kind.type_url().into());
+        }
+    }
 }
 
 /// All that one node should have. The order of clusters and listeners is kept.
@@ -118,7 +129,8 @@ impl Set {
     pub fn new(kind: ResourceType, resources: Vec<Resource>, before: &Set) -> (Set, Vec<String>) {
         let mut set = Set::default();
         let mut refused = Vec::new();
-        for resource in resources {
+        for mut resource in resources {
+            resource.mark(kind);
             let entry = match before.by_name.get(&resource.name).filter(|entry| entry.body == resource.body) {
                 Some(entry) => entry.clone(),
                 None => {

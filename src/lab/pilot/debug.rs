@@ -25,18 +25,25 @@ impl Debug {
             return;
         }
         let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-        while let Ok((stream, _)) = listener.accept().await {
-            let debug = self.clone();
-            let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-                let debug = debug.clone();
-                async move {
-                    let answer = debug.answer(request.method(), request.uri()).await;
-                    Ok::<_, std::convert::Infallible>(answer)
-                }
-            });
-            // A client that goes away ends its connection, and with it what it waited for.
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => { connections.spawn(self.clone().converse(stream)); }
+                    Err(_) => return,
+                },
+                Some(_) = connections.join_next() => {}
+            }
         }
+    }
+
+    /// One connection. A client that goes away ends it, and with it what it waited for.
+    async fn converse(self: Arc<Self>, stream: tokio::net::TcpStream) {
+        let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+            let debug = self.clone();
+            async move { Ok::<_, std::convert::Infallible>(debug.answer(request.method(), request.uri()).await) }
+        });
+        let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
     async fn answer(&self, method: &Method, uri: &http::Uri) -> Answer {

@@ -20,8 +20,9 @@ use crate::xds;
 use debug::Debug;
 use push::Pusher;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Receives the pilot's log, a line at a time without its end, in istiod's form.
 pub type LogSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -42,7 +43,7 @@ pub struct PilotConfig {
 /// A running pilot. It ends when dropped.
 pub struct Pilot {
     debug: Arc<Debug>,
-    tasks: tokio::task::JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Pilot {
@@ -54,7 +55,7 @@ impl Pilot {
     pub async fn start(config: PilotConfig) -> std::io::Result<Pilot> {
         let (server, connections) = xds::Server::start(&config.xds_socket)?;
         let (changes, changed) = mpsc::unbounded_channel();
-        let mut tasks = tokio::task::JoinSet::new();
+        let mut tasks = JoinSet::new();
         let log = log::Log::new(config.log);
         for index in 0..kinds::KINDS.len() {
             tasks.spawn(watch::follow(config.client.clone(), index, changes.clone(), log.clone()));
@@ -62,20 +63,15 @@ impl Pilot {
         let pusher = Pusher::new(server.clone(), config.mesh_authority, config.outside_root_pem, log);
         let debug = Arc::new(Debug { server, progress: pusher.progress() });
         tasks.spawn(pusher.run(changed, connections));
-        Ok(Pilot { debug, tasks })
+        Ok(Pilot { debug, tasks: Mutex::new(tasks) })
     }
 
     /// Serves istiod's debug interface on a listener made in istiod's pod: `/ready`,
-    /// `/debug/push_status`, `/debug/syncz`, `/debug/config_dump?proxyID=POD.NS`, and the lab's own
-    /// `/debug/lab/synced?rv=N`. Ends with the runtime.
+    /// `/version`, `/debug/push_status`, `/debug/syncz`, and the lab's own
+    /// `/debug/lab/synced?rv=N` and `/debug/lab/state`.
     pub fn serve_debug(&self, listener: std::net::TcpListener) {
         let debug = self.debug.clone();
-        tokio::spawn(async move { debug.serve(listener).await });
-    }
-}
-
-impl Drop for Pilot {
-    fn drop(&mut self) {
-        self.tasks.abort_all();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(async move { debug.serve(listener).await });
     }
 }

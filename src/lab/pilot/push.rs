@@ -7,10 +7,11 @@ use super::proxy;
 use super::store::Store;
 use super::watch::Change;
 use crate::lab::authority::Authority;
-use crate::mesh::{self, Generated, Proxy, World};
+use crate::mesh::{self, Compiler, Generated, Proxy};
 use crate::xds::{self, ConnectedNode, Event, Events, Resources, Server};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -45,7 +46,8 @@ pub struct Pusher {
     certificates: Certificates,
     log: Log,
     store: Store,
-    world: Arc<World>,
+    /// The store as read for compiling; made anew when it changed.
+    compiler: Option<Compiler>,
     proxies: BTreeMap<String, Connected>,
     /// Nodes that came before all kinds were listed.
     early: Vec<ConnectedNode>,
@@ -59,7 +61,7 @@ impl Pusher {
             certificates: Certificates::new(authority, outside_root_pem),
             log,
             store: Store::default(),
-            world: Arc::default(),
+            compiler: None,
             proxies: BTreeMap::new(),
             early: Vec::new(),
             progress: watch::channel(Progress::default()).0,
@@ -104,7 +106,7 @@ impl Pusher {
                 new.extend(self.admit(node));
             }
             if dirty {
-                self.world = Arc::new(self.store.world());
+                self.compiler = None;
                 self.push_all().await;
                 dirty = false;
             } else if !new.is_empty() {
@@ -170,17 +172,32 @@ impl Pusher {
         }
     }
 
-    /// Compiles for the named proxies, side by side, and sets the result.
+    /// Compiles for the named proxies and sets the result.
     async fn compile(&mut self, ids: &BTreeSet<String>) {
-        let mut running = Vec::new();
-        for (id, connected) in self.proxies.iter().filter(|(id, _)| ids.contains(*id)) {
-            let (world, proxy) = (self.world.clone(), connected.proxy.clone());
-            running.push((id.clone(), tokio::task::spawn_blocking(move || mesh::compile(&world, &proxy))));
+        let named = self.proxies.iter().filter(|(id, _)| ids.contains(*id));
+        let proxies: Vec<(String, Proxy)> =
+            named.map(|(id, connected)| (id.clone(), connected.proxy.clone())).collect();
+        if proxies.is_empty() {
+            return;
         }
-        for (id, task) in running {
-            match task.await {
-                Ok(generated) => self.set(&id, generated),
-                Err(error) => self.log.line(&format!("error\tads\tgeneration failed for {id}: {error}")),
+        let before = self.compiler.take();
+        let world = if before.is_none() { Some(self.store.world()) } else { None };
+        // Off the threads that answer Envoys. A compile that panics is a defect; the proxy keeps what it has.
+        let work = move || {
+            let compiler = before.or_else(|| world.as_ref().map(Compiler::new))?;
+            let one = |proxy: &Proxy| catch_unwind(AssertUnwindSafe(|| compiler.compile(proxy))).ok();
+            let generated: Vec<_> = proxies.iter().map(|(id, proxy)| (id.clone(), one(proxy))).collect();
+            Some((compiler, generated))
+        };
+        let Ok(Some((compiler, generated))) = tokio::task::spawn_blocking(work).await else {
+            self.log.line("error\tads\tgeneration failed for every proxy");
+            return;
+        };
+        self.compiler = Some(compiler);
+        for (id, generated) in generated {
+            match generated {
+                Some(generated) => self.set(&id, generated),
+                None => self.log.line(&format!("error\tads\tgeneration failed for {id}")),
             }
         }
     }

@@ -24,6 +24,8 @@ pub struct Leaf {
     pub ips: Vec<IpAddr>,
     /// `spiffe://cluster.local/ns/NS/sa/SA`.
     pub uris: Vec<String>,
+    /// Valid only in the past.
+    pub expired: bool,
 }
 
 pub struct Authority {
@@ -58,6 +60,10 @@ impl Authority {
             params.subject_alt_names.push(SanType::URI(uri.as_str().try_into()?));
         }
         params.subject_alt_names.extend(leaf.ips.iter().map(|ip| SanType::IpAddress(*ip)));
+        if leaf.expired {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        }
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

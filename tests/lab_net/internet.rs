@@ -1,7 +1,7 @@
 //! The lab's internet, seen by real curl and the real resolver of the C library.
 
 use crate::network::{pod, shell};
-use egress_scn::lab::authority::Authority;
+use egress_scn::lab::authority::{Authority, Leaf};
 use egress_scn::lab::fabric::Fabric;
 use egress_scn::lab::internet::{CertificateFault, Internet, ServiceName, Site, TlsVersions};
 use egress_scn::lab::pod_files::PodFile;
@@ -119,10 +119,18 @@ pub async fn a_site_does_as_it_is_told() {
     assert_eq!(curl(&pod, &format!("--tls-max 1.2 {get}")).await.0, 35);
     set(Site { versions: TlsVersions::Only12, ..Site::default() }).await;
     assert_eq!(curl(&pod, &format!("--tlsv1.3 {get}")).await.0, 35);
-    for fault in [CertificateFault::WrongName, CertificateFault::UnknownAuthority] {
+    for fault in [CertificateFault::WrongName, CertificateFault::UnknownAuthority, CertificateFault::Expired] {
         set(Site { certificate: Some(fault), ..Site::default() }).await;
         assert_eq!(curl(&pod, get).await.0, 60, "{fault:?}");
     }
+    let clients = Authority::new("clients").unwrap();
+    set(Site { client_authority: Some(clients.root_pem()), ..Site::default() }).await;
+    assert_ne!(curl(&pod, get).await.0, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let identity = clients.issue(&Leaf::default()).unwrap();
+    std::fs::write(folder.path().join("identity.pem"), identity.chain_pem + &identity.key_pem).unwrap();
+    let with = format!("-o /dev/null --cert {}/identity.pem {get}", folder.path().display());
+    assert_eq!(curl(&pod, &with).await, (0, " 200".into()));
     internet.set_site("httpbin.org", None).await.unwrap();
     assert_eq!(curl(&pod, &format!("-o /dev/null {get}")).await, (0, " 200".into()));
     internet.open_port(8080).await.unwrap();

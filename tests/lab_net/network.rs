@@ -61,6 +61,31 @@ pub async fn a_pod_has_its_own_name_files_and_loopback() {
     assert_eq!(two.connect(80).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
+/// A host as Ubuntu and Fedora have it: resolv.conf leads into the folder of systemd's resolver; no nsswitch.conf.
+pub async fn the_hosts_resolver_is_out_of_sight() {
+    let memory =
+        |at: &str| nix::mount::mount(Some("tmpfs"), at, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>);
+    // In the lab's own mounts, which end with this test.
+    memory("/run").unwrap();
+    memory("/etc").unwrap();
+    std::fs::create_dir_all("/run/systemd/resolve").unwrap();
+    std::fs::write("/run/systemd/resolve/stub-resolv.conf", "nameserver 127.0.0.53\n").unwrap();
+    std::fs::write("/run/systemd/resolve/io.systemd.Resolve", "").unwrap();
+    std::fs::write("/etc/hosts", "192.0.2.1 of-the-host\n").unwrap();
+    std::os::unix::fs::symlink("../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf").unwrap();
+    let fabric = Fabric::new().await.unwrap();
+    let one = fabric.sandbox(pod(5)).await.unwrap();
+    assert!(shell(&one, "cat /etc/resolv.conf").await.1.contains("nameserver 10.96.0.10"));
+    assert_eq!(shell(&one, "cat /etc/nsswitch.conf").await.1, "passwd: files\ngroup: files\nhosts: files dns\n");
+    assert!(!shell(&one, "cat /etc/hosts").await.1.contains("of-the-host"));
+    assert_eq!(shell(&one, "ls /run/systemd/resolve").await.1, "stub-resolv.conf\n");
+    assert_eq!(std::fs::read_to_string("/etc/resolv.conf").unwrap(), "nameserver 127.0.0.53\n");
+    // A link that leads nowhere.
+    std::fs::remove_file("/run/systemd/resolve/stub-resolv.conf").unwrap();
+    let two = fabric.sandbox(pod(6)).await.unwrap();
+    assert!(shell(&two, "cat /etc/resolv.conf").await.1.contains("nameserver 10.96.0.10"));
+}
+
 pub async fn pods_reach_each_other_and_nothing_else() {
     let fabric = Fabric::new().await.unwrap();
     let (one, two) = (fabric.sandbox(pod(5)).await.unwrap(), fabric.sandbox(pod(6)).await.unwrap());

@@ -3,10 +3,11 @@
 use super::World;
 use super::site::{CertificateFault, Site, TlsVersions};
 use crate::lab::authority::{Authority, Leaf};
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +66,7 @@ impl Certificates {
             (_, Ok(address)) => leaf.ips.push(address),
             (_, Err(_)) => leaf.dns.push(name.to_string()),
         }
+        leaf.expired = site.certificate == Some(CertificateFault::Expired);
         leaf.common_name = leaf.dns.first().cloned();
         let identity = match site.certificate {
             Some(CertificateFault::UnknownAuthority) => Authority::new("An authority nobody trusts")?.issue(&leaf)?,
@@ -78,10 +80,19 @@ impl Certificates {
             TlsVersions::Only13 => &[&TLS13],
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
+        let config = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
+        let config = match &site.client_authority {
+            None => config.with_no_client_auth(),
+            Some(pem) => {
+                let mut roots = RootCertStore::empty();
+                for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                    roots.add(root?)?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+                config.with_client_cert_verifier(verifier)
+            }
+        };
+        let mut config = config.with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
     }

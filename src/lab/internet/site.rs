@@ -13,6 +13,8 @@ pub struct Site {
     pub down: bool,
     pub versions: TlsVersions,
     pub certificate: Option<CertificateFault>,
+    /// Only clients with a certificate of this authority (PEM) are served.
+    pub client_authority: Option<String>,
 }
 
 /// Which TLS versions a site speaks.
@@ -31,6 +33,7 @@ pub enum CertificateFault {
     WrongName,
     /// It is issued by an authority nobody trusts.
     UnknownAuthority,
+    Expired,
 }
 
 /// Sites with a behaviour of their own, by host name.

@@ -95,11 +95,8 @@ fn changed_lines(left: &[String], right: &[String]) -> Vec<String> {
 
 /// A header's value in what curl printed, of the last response that has it.
 fn header(stdout: &str, name: &str) -> Option<String> {
-    let fields = stdout.lines().filter_map(|line| line.split_once(':'));
-    fields
-        .filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
-        .next_back()
-        .map(|(_, value)| value.trim().to_owned())
+    let mut fields = stdout.lines().filter_map(|line| line.split_once(':'));
+    fields.rfind(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -91,6 +91,16 @@ pub fn manifests(objects: &[plan::ManifestObject]) -> Vec<Diagnostic> {
     links::links(objects, plan::DEFAULT_NAMESPACE)
 }
 
+/// As [`manifests`], for objects that a run applied: `ambient` is what else the target has, and objects
+/// without a namespace are in `namespace`.
+pub fn manifests_beside(
+    objects: &[plan::ManifestObject],
+    ambient: &[plan::ManifestObject],
+    namespace: &str,
+) -> Vec<Diagnostic> {
+    links::links_beside(objects, ambient, namespace)
+}
+
 /// Everything that a scenario applies, in order.
 fn applied(scenario: &plan::Scenario) -> Vec<plan::ManifestObject> {
     let objects = scenario.steps.iter().filter_map(|s| match &s.kind {

@@ -1,6 +1,7 @@
 //! Failure analysis: what failed, tied to the line of the scenario and to the lines of the manifests that
 //! explain it.
 
+use crate::check;
 use crate::cluster::{Cluster, Error, content, describe, identity};
 use crate::diag::{Diagnostic, Label, Place, Source};
 use crate::expect::Evidence;
@@ -14,14 +15,29 @@ pub(super) fn label(step: &Step, expect: &Expect) -> Label {
     Label { place: step.place.clone(), text: expect.because.clone().unwrap_or_default() }
 }
 
+/// How many findings about manifests are shown with one failure.
+const FINDINGS: usize = 3;
+
 /// Adds what the applied manifests have to say: a link between them that cannot hold is the likeliest
-/// cause of a probe that fails.
+/// cause of a probe that fails. `ambient` is what else the target has.
 pub(super) fn attach(
-    _failure: &mut Diagnostic,
-    _scenario: &Scenario,
-    _applied: &[ManifestObject],
-    _ambient: &[ManifestObject],
+    failure: &mut Diagnostic,
+    scenario: &Scenario,
+    applied: &[ManifestObject],
+    ambient: &[ManifestObject],
 ) {
+    for finding in check::manifests_beside(applied, ambient, &scenario.namespace).into_iter().take(FINDINGS) {
+        let mut labels = finding.labels.into_iter();
+        if let Some(first) = labels.next() {
+            let text = match first.text.is_empty() {
+                true => finding.title,
+                false => format!("{}: {}", finding.title, first.text),
+            };
+            failure.labels.push(Label { text, ..first });
+        }
+        failure.labels.extend(labels);
+        failure.help.extend(finding.help);
+    }
 }
 
 /// What the target has beside the applied objects, with its own text to point into.

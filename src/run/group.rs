@@ -322,8 +322,12 @@ impl Runner {
                 if let Some(reason) = settled.reason.as_ref().filter(|_| !settled.proven) {
                     failure.evidence.push(reason.clone());
                 }
-                failure.evidence.extend(self.state.control_plane.iter().map(|line| format!("istiod: {line}")));
-                analysis::attach(&mut failure, scenario, &self.state.applied, &self.state.ambient);
+                // Told once: the expectations of one probe fail for one reason.
+                if !std::mem::replace(&mut self.state.explained, true) {
+                    let said = self.state.control_plane.iter();
+                    failure.evidence.extend(said.map(|line| format!("istiod: {line}")));
+                    analysis::attach(&mut failure, scenario, &self.state.applied, &self.state.ambient);
+                }
                 self.finished(index, step, Verdict::Failed, took, Some(failure));
                 Verdict::Failed
             }

@@ -50,6 +50,8 @@ pub(super) struct State {
     pub ambient: Vec<ManifestObject>,
     /// What the control plane logged about it since the scenario began.
     pub control_plane: Vec<String>,
+    /// A failure has said what the manifests have to do with it.
+    pub explained: bool,
     /// When the scenario began.
     pub begun: Option<jiff::Timestamp>,
     name: String,

@@ -5,6 +5,7 @@ pub mod authority;
 pub mod base;
 pub mod bootstrap;
 pub mod capture;
+pub mod controllers;
 pub mod doctor;
 pub mod envoy_binary;
 pub mod fabric;

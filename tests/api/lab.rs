@@ -78,7 +78,7 @@ pub fn start() -> Lab {
         key_pem: server.key_pem,
         client_ca_pem: ca.clone(),
         custom_resources: istio_kinds(),
-        admission: Vec::new(),
+        admission: vec![Arc::new(egress_scn::lab::controllers::injection::Injector)],
     };
     let server = Server::start(config, Arc::new(Host)).unwrap();
     let client = client(&server, &ca, Some(&identity));

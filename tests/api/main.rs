@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 #[cfg(target_os = "linux")]
+mod controllers;
+#[cfg(target_os = "linux")]
 mod kubectl;
 #[cfg(target_os = "linux")]
 mod lab;

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod diag;
 pub mod envoy;
 pub mod expect;
+pub mod istio;
 #[cfg(target_os = "linux")]
 pub mod lab;
 pub mod mesh;

@@ -10,20 +10,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("diag", &[]),
     ("syntax", &["diag"]),
     ("plan", &["diag", "syntax"]),
-    ("check", &["diag", "syntax", "plan", "mesh"]),
+    ("check", &["diag", "syntax", "plan", "mesh", "istio"]),
     ("envoy", &[]),
     ("expect", &["diag", "plan", "envoy"]),
     ("mesh", &[]),
+    ("istio", &[]),
     ("cluster", &["diag", "envoy", "mesh"]),
-    ("run", &["diag", "plan", "check", "expect", "envoy", "cluster", "mesh"]),
+    ("run", &["diag", "plan", "check", "expect", "envoy", "cluster", "mesh", "istio"]),
     ("report", &["diag", "run"]),
     ("xds", &[]),
     ("api", &[]),
-    ("lab", &["api", "mesh", "xds", "envoy"]),
+    ("lab", &["api", "mesh", "xds", "envoy", "istio"]),
 ];
 
 /// Rooms that are pure.
-const NO_IO: &[&str] = &["syntax", "plan", "expect", "envoy", "mesh", "diag"];
+const NO_IO: &[&str] = &["syntax", "plan", "expect", "envoy", "mesh", "diag", "istio"];
 
 #[test]
 fn rooms_use_only_the_rooms_they_may() {

@@ -22,7 +22,7 @@ fn main() -> std::io::Result<()> {
         let to = out.join(case.file_name().unwrap_or_default());
         std::fs::create_dir_all(&to)?;
         let world = mesh_case::world(&case, manifests);
-        let compiler = Compiler::new(&world);
+        let compiler = Compiler::reading_files(&world);
         let mut status = json!({});
         let mut log: Vec<String> = Vec::new();
         for (index, (name, ..)) in mesh_case::PROXIES.iter().enumerate() {

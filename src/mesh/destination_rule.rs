@@ -88,7 +88,7 @@ impl DestinationRules {
         });
         let mut all = Self { root_namespace: mesh.root_namespace.clone(), ..Self::default() };
         for object in sorted {
-            let host = resolve_short(text(&object.spec()["host"]), &object.namespace, &mesh.domain);
+            let host = resolve_short(text(&object.spec()["host"]), &object.namespace, &mesh.short_name_domain);
             let namespace = object.namespace.clone();
             let export_to: BTreeSet<String> = if present(&object.spec()["workloadSelector"]) {
                 [".".to_owned()].into()

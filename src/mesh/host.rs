@@ -62,12 +62,12 @@ pub fn most_specific<'a, V>(needle: &str, by_host: &'a HashMap<String, V>) -> Op
     best.map(|(_, value)| value)
 }
 
-/// A name without a dot is a Service in the object's namespace.
+/// A name without a dot is a Service in the object's namespace. `domain` may be empty: then no suffix follows.
 pub fn resolve_short(host: &str, namespace: &str, domain: &str) -> String {
     if host.is_empty() || host == "*" || host.contains('.') || host.parse::<std::net::IpAddr>().is_ok() {
         return host.to_owned();
     }
-    format!("{host}.{namespace}.svc.{domain}")
+    if domain.is_empty() { format!("{host}.{namespace}") } else { format!("{host}.{namespace}.svc.{domain}") }
 }
 
 /// `name`, `./name`, `ns/name` and the old `name.ns.svc…` to `ns/name`; `mesh` stays.

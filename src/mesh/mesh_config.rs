@@ -13,6 +13,8 @@ pub struct MeshConfig {
     pub trust_domain_aliases: Vec<String>,
     /// The suffix of Service names; not configurable in mesh config, and apart from the trust domain.
     pub domain: String,
+    /// What short host names in Istio objects are completed with: the domain, or nothing.
+    pub short_name_domain: String,
     pub allow_any: bool,
     pub auto_mtls: bool,
     pub connect_timeout: Value,
@@ -46,6 +48,7 @@ impl MeshConfig {
             trust_domain: or("trustDomain", "cluster.local"),
             trust_domain_aliases: strings(&raw["trustDomainAliases"]),
             domain: "cluster.local".to_owned(),
+            short_name_domain: "cluster.local".to_owned(),
             allow_any: text(&raw["outboundTrafficPolicy"]["mode"]) != "REGISTRY_ONLY",
             auto_mtls: raw["enableAutoMtls"].as_bool().unwrap_or(true),
             connect_timeout: duration("connectTimeout", "10s"),

@@ -109,8 +109,18 @@ pub struct Compiler {
 }
 
 impl Compiler {
+    /// As istiod with a cluster: a short host name means a Service of the object's namespace.
     pub fn new(world: &World) -> Self {
-        let push = push::Push::new(world);
+        Self::of(push::Push::new(world, false))
+    }
+
+    /// As istiod that reads its objects from files: a short host name gets the namespace but no cluster domain,
+    /// so it names no Service. The reference data were made so.
+    pub fn reading_files(world: &World) -> Self {
+        Self::of(push::Push::new(world, true))
+    }
+
+    fn of(push: push::Push) -> Self {
         let said = push.report.take();
         Self { push, said }
     }

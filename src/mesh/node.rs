@@ -2,6 +2,7 @@
 
 use super::json::flag;
 use super::object::Object;
+use super::policy::authorization::Policies;
 use super::push::Push;
 use super::registry::kubernetes::{Pod, Pods, Target, targets};
 use super::scope::Scope;
@@ -15,6 +16,9 @@ pub struct Node<'a> {
     /// The ports of this pod that Services send traffic to.
     pub targets: Vec<Target>,
     pub captures_dns: bool,
+    pub authorization: Policies,
+    /// Telemetry objects in force, the nearest last.
+    pub telemetry: Vec<Object>,
     /// `region/zone/subzone` of the pod.
     pub locality: String,
 }
@@ -30,6 +34,18 @@ impl<'a> Node<'a> {
             proxy,
             scope: Scope::of(push, proxy),
             targets: targets(push.by_kind(), &proxy.namespace, labels, pod.as_deref(), find, &push.mesh),
+            authorization: Policies::of(
+                push.by_kind().get("AuthorizationPolicy").map_or(&[], Vec::as_slice),
+                &push.mesh.root_namespace,
+                &proxy.namespace,
+                &proxy.labels,
+            ),
+            telemetry: super::telemetry::applicable(
+                push.by_kind().get("Telemetry").map_or(&[], Vec::as_slice),
+                &push.mesh.root_namespace,
+                &proxy.namespace,
+                &proxy.labels,
+            ),
             captures_dns: proxy.metadata.get("DNS_CAPTURE").is_some_and(|v| flag(v) || v.as_str() == Some("true")),
             locality: pod.as_deref().map_or_else(String::new, |p| p.locality.clone()),
         }

@@ -51,8 +51,12 @@ fn is_read(object: &Value) -> bool {
 }
 
 impl Push {
-    pub fn new(world: &World) -> Self {
-        let mesh = MeshConfig::read(&world.mesh_config);
+    /// `files`: objects come from files, so that short host names get no domain.
+    pub fn new(world: &World, files: bool) -> Self {
+        let mut mesh = MeshConfig::read(&world.mesh_config);
+        if files {
+            mesh.short_name_domain.clear();
+        }
         let mut objects: HashMap<String, Vec<Object>> = HashMap::new();
         for object in world.objects.iter().filter(|o| is_read(o)).filter_map(Object::read) {
             objects.entry(object.kind.clone()).or_default().push(object);

@@ -35,7 +35,7 @@ pub fn credential(name: &str) -> Value {
         } else {
             format!("kubernetes://{name}")
         };
-    json!({"name": name, "sdsConfig": {"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"}})
+    json!({"name": name, "sdsConfig": {"ads": {}, "resourceApiVersion": "V3"}})
 }
 
 /// Exact matchers for subject alternative names.

@@ -139,7 +139,10 @@ fn resolve(
     let spec = object.spec();
     let gateways = strings(&spec["gateways"]);
     VirtualService {
-        hosts: strings(&spec["hosts"]).iter().map(|h| resolve_short(h, &object.namespace, &mesh.domain)).collect(),
+        hosts: strings(&spec["hosts"])
+            .iter()
+            .map(|h| resolve_short(h, &object.namespace, &mesh.short_name_domain))
+            .collect(),
         gateways: if gateways.is_empty() {
             vec!["mesh".to_owned()]
         } else {
@@ -170,7 +173,7 @@ fn resolve_rule(rule: &Value, namespace: &str, mesh: &MeshConfig) -> Value {
         if let Some(host) = destination.get_mut("host")
             && let Some(name) = host.as_str()
         {
-            *host = Value::from(resolve_short(name, namespace, &mesh.domain));
+            *host = Value::from(resolve_short(name, namespace, &mesh.short_name_domain));
         }
     };
     for found in rule.get_mut("match").and_then(Value::as_array_mut).into_iter().flatten() {

@@ -35,8 +35,15 @@ fn build(objects: &[String], mesh: &str) -> World {
     }
 }
 
-/// The world of a case's inputs: `{k8s, config, mesh}` name files of `manifests`.
+/// The world of a case's inputs: `{k8s, config, mesh}` name files of `manifests`, `{objects, meshConfig}` are the
+/// inputs themselves.
 pub fn world_of(inputs: &Value, manifests: &Path) -> World {
+    if let Some(objects) = inputs["objects"].as_array() {
+        return World {
+            objects: objects.iter().cloned().map(Arc::new).collect(),
+            mesh_config: inputs["meshConfig"].clone(),
+        };
+    }
     let names = ["k8s", "config"].map(|k| inputs[k].as_array().cloned().unwrap_or_default()).concat();
     let objects: Vec<String> = names.iter().filter_map(Value::as_str).map(|n| read(&manifests.join(n))).collect();
     build(&objects, &read(&manifests.join(inputs["mesh"].as_str().expect("a mesh config"))))

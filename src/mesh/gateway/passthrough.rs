@@ -29,7 +29,7 @@ pub fn chains(node: &Node, server: &Server) -> Vec<Chain> {
                     cluster: cluster.clone(),
                     subset: subset.to_owned(),
                     rule,
-                    tunnel: false,
+                    passed_through: true,
                 };
                 out.push(Chain {
                     server_names: vec![cluster],

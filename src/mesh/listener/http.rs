@@ -157,7 +157,8 @@ fn plain(name: &str, kind: &str) -> Value {
 }
 
 fn http_filters(node: &Node, chain: &HttpChain, headers: &ProxyHeaders) -> Vec<Value> {
-    let mut filters = authorization::http_filters(node, chain.class);
+    let mut filters = authorization::custom_http_filters(node, chain.class);
+    filters.extend(authorization::http_filters(node, chain.class));
     if chain.protocol == Protocol::GrpcWeb {
         filters.push(plain("grpc_web", "grpc_web.v3.GrpcWeb"));
     }

@@ -61,8 +61,8 @@ pub struct Destination<'a> {
     pub cluster: String,
     pub subset: String,
     pub rule: Option<&'a DestinationRule>,
-    /// Whether a tunnel that the rule describes is used.
-    pub tunnel: bool,
+    /// Traffic of the mesh that is passed on as it is: no tunnel, and nothing to authorize here.
+    pub passed_through: bool,
 }
 
 /// Filters of a chain with one destination.
@@ -71,9 +71,10 @@ pub fn single(node: &Node, class: Class, destination: &Destination) -> Vec<Value
     fields.insert("statPrefix".to_owned(), Value::from(destination.stat_prefix.as_str()));
     fields.insert("cluster".to_owned(), Value::from(destination.cluster.as_str()));
     apply_hash(&mut fields, destination.rule, &destination.subset);
-    if destination.tunnel {
-        apply_tunnel(&mut fields, destination.rule, &destination.subset);
+    if destination.passed_through {
+        return vec![tcp_proxy(node, class, fields, true)];
     }
+    apply_tunnel(&mut fields, destination.rule, &destination.subset);
     complete(node, class, tcp_proxy(node, class, fields, true))
 }
 
@@ -112,7 +113,7 @@ pub fn routed(node: &Node, class: Class, routes: &[Value], port: &Port, owner: &
                 cluster,
                 subset: text(&first["destination"]["subset"]).to_owned(),
                 rule,
-                tunnel: true,
+                passed_through: false,
             },
         );
     }

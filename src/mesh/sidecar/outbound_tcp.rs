@@ -123,7 +123,7 @@ fn default_chain(node: &Node, service: &Arc<Service>, port: &Port) -> Chain {
             cluster,
             subset: String::new(),
             rule: rule.map(|r| &**r),
-            tunnel: true,
+            passed_through: false,
         },
     );
     if service.is_wildcard_dynamic() {

@@ -80,25 +80,10 @@ pub(super) fn excerpt(text: &str) -> String {
     }
 }
 
-/// Text from outside made safe to print: escape sequences and other control characters (but newline and
-/// tab) become visible, and characters that reorder what a reader sees are named.
+/// Text from outside made safe to print: control characters become visible, and those that reorder what a
+/// reader sees are replaced.
 pub fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            '\r' => {}
-            // The C0 controls have pictures of their own, e.g. ␛ for escape.
-            '\0'..='\x1f' => out.push(char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
-            '\x7f' => out.push('␡'),
-            '\u{80}'..='\u{9f}' => out.push('\u{fffd}'),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push_str(&format!("<U+{:04X}>", c as u32));
-            }
-            c => out.push(c),
-        }
-    }
-    out
+    crate::diag::render::visible(text)
 }
 
 /// Bytes from outside as printable text.
@@ -118,7 +103,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_shown_not_obeyed() {
-        assert_eq!(printable("a\x1b[31mred\x07\r\n한글\u{202e}x"), "a␛[31mred␇\n한글<U+202E>x");
+        assert_eq!(printable("a\x1b[31mred\x07\r\n한글\u{202e}x"), "a␛[31mred␇\n한글\u{fffd}x");
     }
 
     #[test]

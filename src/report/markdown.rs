@@ -3,7 +3,8 @@
 
 use super::run_model::{Model, ObjectLine, OutputBlock, ScenarioModel, StepModel};
 use super::style::{action, mark, verdict, visible};
-use super::{Reporter, diagnostic, duration, terminal};
+use super::{Reporter, duration, terminal};
+use crate::diag;
 use crate::run::event::{Event, EvidenceKind, Verdict};
 use jiff::Zoned;
 use std::fmt::Write as _;
@@ -183,7 +184,7 @@ fn write_step(out: &mut String, step: &StepModel) -> std::fmt::Result {
     }
     if let Some(failure) = &step.failure {
         writeln!(out, "\n*expected and actual*\n")?;
-        fence(out, "text", &diagnostic::render(failure, false))?;
+        fence(out, "text", &diag::render(failure, false))?;
     }
     Ok(())
 }

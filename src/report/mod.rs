@@ -4,7 +4,6 @@
 //! A reporter learns everything from events: another one (JSON, JUnit, HTML) is one more fold, and none
 //! asks the runner anything.
 
-mod diagnostic;
 mod duration;
 mod markdown;
 mod progress;

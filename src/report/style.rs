@@ -72,8 +72,4 @@ pub(super) fn gap(text: &str, column: usize) -> String {
     " ".repeat(column.saturating_sub(text.width()).max(2))
 }
 
-/// Text from outside made safe to show: control characters become visible, and so do those that reorder
-/// what a reader sees.
-pub(super) fn visible(text: &str) -> String {
-    super::diagnostic::visible(text)
-}
+pub(super) use crate::diag::render::visible;

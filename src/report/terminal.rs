@@ -2,7 +2,8 @@
 
 use super::progress::Progress;
 use super::style::{Color, action, gap, mark, of_verdict, paint, verdict, visible};
-use super::{Reporter, diagnostic, duration};
+use super::{Reporter, duration};
+use crate::diag;
 use crate::run::event::{Counts, Event, EvidenceKind, ObjectAction, Verdict};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Stdout, Write};
@@ -152,7 +153,7 @@ impl<W: Write> Terminal<W> {
             self.lines(&format!("            {line}"))?;
         }
         if let Some(failure) = failure {
-            let text = diagnostic::render(failure, self.color);
+            let text = diag::render(failure, self.color);
             self.lines(&text)?;
         }
         self.progress.say(&self.scenario);
@@ -283,6 +284,11 @@ impl<W: Write> Reporter for Terminal<W> {
             Event::StepFinished { .. } => self.step_finished(event),
             Event::ScenarioFinished { verdict, took, reason, .. } => {
                 self.scenario_finished(*verdict, *took, reason.as_deref())
+            }
+            Event::Paused { text, .. } => {
+                let line = format!("    {} {}", self.paint("…", Color::Yellow), visible(text));
+                self.progress.say("waiting for you");
+                self.lines(&line)
             }
             Event::Undo { text, failed: Some(failed) } => {
                 let line = self.paint(&format!("  ! undo failed: {}: {}", visible(text), visible(failed)), Color::Red);

@@ -1,3 +1,93 @@
 //! The command line: one file a subcommand. Holds no logic of its own.
 
+pub mod check;
+pub mod doctor;
+pub mod lab;
+pub mod run;
 pub mod target;
+
+use clap::{Parser, Subcommand};
+
+/// Runs Istio egress lab scenarios: on a cluster, or on real Envoys on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "egress-scn", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run scenarios and compare what is expected with what happens.
+    Run(run::Run),
+    /// Check scenarios and their manifests without running anything.
+    Check(check::Check),
+    /// Bring the embedded lab up for kubectl, istioctl and curl.
+    Lab(lab::Lab),
+    /// Say whether this machine can run the embedded lab, and what would mend it.
+    Doctor(doctor::Doctor),
+}
+
+/// Runs the command line; the result is the exit code.
+pub fn main() -> i32 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for; everything else is bad usage.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return code;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}"), 3),
+    };
+    let code = runtime.block_on(async {
+        match cli.command {
+            Command::Run(command) => command.run().await,
+            Command::Check(command) => command.run(),
+            Command::Lab(command) => command.run().await,
+            Command::Doctor(command) => command.run(),
+        }
+    });
+    // A reader of standard input or a follower of a log must not hold the exit up.
+    runtime.shutdown_background();
+    code
+}
+
+/// Ctrl-C or SIGTERM.
+pub(crate) async fn interrupted() {
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => {
+            if result.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        () = terminated() => {}
+    }
+}
+
+/// SIGTERM, as `kill` and service supervisors send it.
+#[cfg(unix)]
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn terminated() {
+    std::future::pending().await
+}
+
+/// Prints an error of the command line itself.
+#[allow(clippy::print_stderr)]
+pub(crate) fn fail(message: &str, code: i32) -> i32 {
+    eprintln!("error: {message}");
+    code
+}

@@ -1,0 +1,181 @@
+//! `egress-scn run`: scenarios on a target.
+
+use super::fail;
+use super::target::{Choice, TargetArgs};
+use crate::check::{self, Loaded};
+use crate::cluster::Cluster;
+use crate::report::{self, Reporter};
+use crate::run::event::Event;
+use crate::run::journal::Keeping;
+use crate::run::{self, TargetInfo};
+use clap::Args;
+use std::path::PathBuf;
+use tokio::sync::mpsc;
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Scenario files, or folders of them.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Do not ask before a cluster is changed.
+    #[arg(short, long)]
+    yes: bool,
+    /// Show versions and more evidence.
+    #[arg(short, long)]
+    verbose: bool,
+    /// Write the run as a Markdown test report.
+    #[arg(long, value_name = "FILE.md")]
+    report: Option<PathBuf>,
+}
+
+impl Run {
+    pub async fn run(self) -> i32 {
+        let loaded = match check::load(&self.files) {
+            Ok(loaded) => loaded,
+            Err(problems) => return super::check::show(&problems, 2),
+        };
+        let (events, received) = mpsc::unbounded_channel();
+        match self.target.choose().await {
+            Err(message) => fail(&message, 3),
+            Ok(Choice::Lab { reason }) => self.on_lab(loaded, reason, events, received).await,
+            Ok(Choice::Cluster { config, context, reason, confirmed }) => {
+                let cluster = match Cluster::connect(*config) {
+                    Ok(cluster) => cluster,
+                    Err(error) => return fail(&format!("cannot use context \"{context}\": {error}"), 3),
+                };
+                let name = format!("cluster of context {context}, {}", cluster.server());
+                if !confirmed && !self.yes {
+                    let question = report::Question { target: name.clone(), reason: reason.clone() };
+                    let preview = match run::preview(&loaded.plan, &cluster).await {
+                        Ok(preview) => preview,
+                        Err(error) => return fail(&format!("cannot look at {name}: {error}"), 3),
+                    };
+                    if let Some(code) = question.ask(&preview) {
+                        return code;
+                    }
+                }
+                let Some(journal) = Keeping::of_user() else {
+                    return fail("no place for the undo journal: set HOME or XDG_STATE_HOME", 3);
+                };
+                let target = TargetInfo { name, reason, lab: false, journal };
+                self.on(loaded, cluster, target, events, received).await
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn on_lab(
+        &self,
+        loaded: Loaded,
+        reason: String,
+        events: mpsc::UnboundedSender<Event>,
+        received: mpsc::UnboundedReceiver<Event>,
+    ) -> i32 {
+        let mut reporter = match self.reporter() {
+            Ok(reporter) => reporter,
+            Err(message) => return fail(&message, 2),
+        };
+        let name = "the embedded lab (touches no cluster)".to_string();
+        reporter.event(&Event::Target { name: name.clone(), reason: reason.clone() });
+        super::check::show(&loaded.warnings, 0);
+        let progress = events.clone();
+        let booting = crate::lab::boot::Lab::start(move |text, progress_of| {
+            let _ = progress.send(Event::Setup { text, progress: progress_of });
+        });
+        let reporting = tokio::spawn(report_all(reporter, received));
+        let lab = tokio::select! {
+            lab = booting => lab,
+            () = super::interrupted() => return 130,
+        };
+        let lab = match lab {
+            Ok(lab) => lab,
+            Err(error) => return fail(&error.to_string(), 3),
+        };
+        let code = match connect_to_lab(&lab).await {
+            Err(message) => fail(&message, 3),
+            Ok(cluster) => {
+                let journal = Keeping { folder: lab.folder().join("journal"), durable: false };
+                let target = TargetInfo { name, reason, lab: true, journal };
+                go(&loaded, cluster, target, events, reporting).await
+            }
+        };
+        lab.stop().await;
+        code
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    async fn on_lab(
+        &self,
+        _: Loaded,
+        reason: String,
+        _: mpsc::UnboundedSender<Event>,
+        _: mpsc::UnboundedReceiver<Event>,
+    ) -> i32 {
+        fail(&format!("the lab ({reason}) runs on Linux only; give a cluster with --context NAME"), 3)
+    }
+
+    async fn on(
+        &self,
+        loaded: Loaded,
+        cluster: Cluster,
+        target: TargetInfo,
+        events: mpsc::UnboundedSender<Event>,
+        received: mpsc::UnboundedReceiver<Event>,
+    ) -> i32 {
+        let mut reporter = match self.reporter() {
+            Ok(reporter) => reporter,
+            Err(message) => return fail(&message, 2),
+        };
+        reporter.event(&Event::Target { name: target.name.clone(), reason: target.reason.clone() });
+        super::check::show(&loaded.warnings, 0);
+        let reporting = tokio::spawn(report_all(reporter, received));
+        go(&loaded, cluster, target, events, reporting).await
+    }
+
+    /// The terminal, and the Markdown file beside it when one is asked for.
+    fn reporter(&self) -> Result<report::All, String> {
+        let mut all = report::All::new(vec![report::terminal(self.verbose)]);
+        if let Some(path) = &self.report {
+            all.push(report::markdown(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?);
+        }
+        Ok(all)
+    }
+}
+
+/// Runs the plan, with Ctrl-C as the word to stop and undo.
+async fn go(
+    loaded: &Loaded,
+    cluster: Cluster,
+    target: TargetInfo,
+    events: mpsc::UnboundedSender<Event>,
+    reporting: tokio::task::JoinHandle<()>,
+) -> i32 {
+    let (handle, control) = run::control();
+    tokio::spawn(async move {
+        super::interrupted().await;
+        handle.interrupt();
+        // Asked twice: the undo is in the journal, and the user wants out now.
+        super::interrupted().await;
+        std::process::exit(130);
+    });
+    let counts = run::run(&loaded.plan, cluster, target, events, control).await;
+    // The runner has dropped its end: the reports finish with what is left to read.
+    let _ = reporting.await;
+    run::exit_code(&counts)
+}
+
+async fn report_all(mut reporter: report::All, mut events: mpsc::UnboundedReceiver<Event>) {
+    while let Some(event) = events.recv().await {
+        reporter.event(&event);
+    }
+    reporter.finish();
+}
+
+#[cfg(target_os = "linux")]
+async fn connect_to_lab(lab: &crate::lab::boot::Lab) -> Result<Cluster, String> {
+    let kubeconfig = kube::config::Kubeconfig::read_from(lab.kubeconfig()).map_err(|error| error.to_string())?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await;
+    Cluster::connect(config.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+}

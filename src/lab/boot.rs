@@ -1,0 +1,125 @@
+//! Starts a lab from the tool's side: its folder, its process, and the wait until it is ready. The lab
+//! lives as long as the [`Lab`] value: a pipe ties the process to it, `kill -9` included.
+
+use super::envoy_binary;
+use super::folder::{Folder, write_private};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// The hidden subcommand, dispatched in `main` before any thread exists.
+pub const SUBCOMMAND: &str = "__lab";
+/// File names inside the folder.
+pub const OPTIONS: &str = "lab.json";
+pub const KUBECONFIG: &str = "kubeconfig";
+pub const LOG: &str = "lab.log";
+
+/// What the tool tells the lab process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Options {
+    pub envoy: PathBuf,
+}
+
+/// What the lab process tells the tool, a JSON line each on its standard output.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// Set-up goes on: what is being done.
+    Doing(String),
+    Ready,
+    /// The lab cannot come up.
+    Failed(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error("this machine cannot run the lab: {0}")]
+    Machine(String),
+    #[error("the lab did not come up: {0}")]
+    Lab(String),
+    #[error("cannot {0}: {1}")]
+    Io(&'static str, std::io::Error),
+}
+
+/// A running lab. Dropping it ends every process, mount and namespace of it, and its folder.
+#[derive(Debug)]
+pub struct Lab {
+    folder: Folder,
+    child: Child,
+    /// While this end is open, the lab lives.
+    tie: Option<ChildStdin>,
+}
+
+impl Lab {
+    /// Boots a lab: finds (or fetches, once) Envoy, starts the lab process, waits until its pods are
+    /// ready. `progress` hears what is being done; with numbers where bytes are fetched.
+    pub async fn start(progress: impl Fn(String, Option<(u64, u64)>) + Send + Sync + 'static) -> Result<Lab, BootError> {
+        let progress = std::sync::Arc::new(progress);
+        let fetch = progress.clone();
+        let envoy = tokio::task::spawn_blocking(move || envoy_binary::find(&|text, bytes| fetch(text, bytes)))
+            .await
+            .map_err(|error| BootError::Machine(error.to_string()))?
+            .map_err(|error| BootError::Machine(error.to_string()))?;
+        let folder = Folder::create().map_err(|error| BootError::Io("make the lab's folder", error))?;
+        let options = serde_json::to_string(&Options { envoy: envoy.path }).map_err(|e| BootError::Lab(e.to_string()))?;
+        write_private(&folder.path().join(OPTIONS), &options).map_err(|e| BootError::Io("write the lab's options", e))?;
+        let log = std::fs::File::create(folder.path().join(LOG)).map_err(|e| BootError::Io("write the lab's log", e))?;
+        let program = std::env::current_exe().map_err(|error| BootError::Io("find this program", error))?;
+        let mut child = Command::new(program)
+            .arg(SUBCOMMAND)
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Ctrl-C is the tool's to hear: the lab must outlive it for the undo.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| BootError::Io("start the lab process", error))?;
+        let tie = child.stdin.take();
+        let Some(stdout) = child.stdout.take() else { return Err(BootError::Lab("no output to read".into())) };
+        let lab = Lab { folder, child, tie };
+        let mut words = BufReader::new(stdout).lines();
+        loop {
+            let line = words.next_line().await.map_err(|error| BootError::Io("read from the lab process", error))?;
+            match line.as_deref().map(serde_json::from_str::<Word>) {
+                Some(Ok(Word::Doing(text))) => progress(text, None),
+                Some(Ok(Word::Ready)) => return Ok(lab),
+                Some(Ok(Word::Failed(why))) => return Err(BootError::Lab(why)),
+                // Not ours: a library that prints. The log has it all.
+                Some(Err(_)) => {}
+                None => return Err(BootError::Lab(lab.last_words())),
+            }
+        }
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join(KUBECONFIG)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends the lab and waits until all of it is gone.
+    pub async fn stop(mut self) {
+        drop(self.tie.take());
+        // The supervisor ends by itself when the tie is cut; its exit code says nothing more.
+        let _ = self.child.wait().await;
+    }
+
+    /// Resolves when the lab process ends by itself.
+    pub async fn ended(&mut self) {
+        let _ = self.child.wait().await;
+    }
+
+    /// The end of the lab's own log, for errors.
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(8)..].join("\n");
+        if tail.is_empty() { "its process ended without a word".to_string() } else { tail }
+    }
+}

@@ -1,0 +1,151 @@
+//! The lab process: API, controllers, pilot, node agent, network and internet, put together. Runs as a
+//! child of the supervisor; says on standard output how far it is.
+
+use super::authority::{Authority, Leaf};
+use super::boot::{KUBECONFIG, OPTIONS, Options, SUBCOMMAND, Word};
+use super::fabric::Fabric;
+use super::folder::write_private;
+use super::internet::Internet;
+use super::node::log_store::LogStore;
+use super::node::{NodeAgent, NodeConfig};
+use super::pilot::{Pilot, PilotConfig};
+use super::{base, controllers, istio_kinds, kubeconfig, service_proxy, supervisor};
+use crate::api;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Becomes the lab's process when the command line is the hidden `__lab FOLDER`. `Some` is the exit code.
+/// Must run before any thread exists.
+pub fn main_if_asked() -> Option<i32> {
+    let mut words = std::env::args_os().skip(1);
+    if words.next()? != SUBCOMMAND {
+        return None;
+    }
+    let Some(folder) = words.next().map(PathBuf::from) else {
+        return Some(failed("the lab's process is started by egress-scn itself: see `egress-scn lab up`"));
+    };
+    Some(match supervisor::enter(|| serve(&folder)) {
+        Ok(code) => code,
+        Err(obstacle) => failed(&obstacle.to_string()),
+    })
+}
+
+/// Serves the lab whose folder is given until the supervisor ends it. Exit code.
+pub fn serve(folder: &Path) -> i32 {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("cannot start: {error}")),
+    };
+    runtime.block_on(async {
+        match boot(folder).await {
+            Ok(()) => {
+                say(&Word::Ready);
+                std::future::pending().await
+            }
+            Err(message) => failed(&message),
+        }
+    })
+}
+
+fn failed(message: &str) -> i32 {
+    say(&Word::Failed(message.to_string()));
+    1
+}
+
+fn say(word: &Word) {
+    let Ok(mut line) = serde_json::to_vec(word) else { return };
+    line.push(b'\n');
+    // The tool may be gone; then the supervisor ends us.
+    let _ = std::io::stdout().write_all(&line);
+}
+
+/// The lab's own log is its standard error, a file in its folder.
+fn log(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}
+
+async fn boot(folder: &Path) -> Result<(), String> {
+    let options = std::fs::read_to_string(folder.join(OPTIONS)).map_err(|error| format!("reading options: {error}"))?;
+    let options: Options = serde_json::from_str(&options).map_err(|error| format!("reading options: {error}"))?;
+
+    let authority = |name: &str| Authority::new(name).map_err(|error| format!("making the {name}: {error}"));
+    let (api_ca, mesh_ca, outside_ca) = (authority("API CA")?, authority("mesh CA")?, authority("outside CA")?);
+    let (mesh_ca, outside_ca) = (Arc::new(mesh_ca), Arc::new(outside_ca));
+    let outside_roots = folder.join("outside-roots.pem");
+    write_private(&outside_roots, &outside_ca.root_pem()).map_err(|error| format!("writing roots: {error}"))?;
+
+    let agent = Arc::new(NodeAgent::default());
+    let client = start_api(folder, &api_ca, agent.clone()).await?;
+    say(&Word::Doing("API is up".into()));
+
+    let fabric = Fabric::new().await.map_err(|error| error.to_string())?;
+    let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
+    tokio::spawn(service_proxy::run(client.clone(), fabric.clone(), internet, log));
+
+    controllers::start(client.clone(), mesh_ca.root_pem());
+
+    let pilot_log = Arc::new(LogStore::default());
+    let xds_socket = folder.join("xds.sock");
+    let pilot_lines = pilot_log.clone();
+    let pilot = Pilot::start(PilotConfig {
+        client: client.clone(),
+        xds_socket: xds_socket.clone(),
+        mesh_authority: mesh_ca,
+        outside_root_pem: outside_ca.root_pem(),
+        log: Arc::new(move |line: &str| pilot_lines.push(line)),
+    })
+    .await
+    .map_err(|error| error.to_string())?;
+    let pilot = Arc::new(pilot);
+
+    tokio::spawn(agent.run(NodeConfig {
+        client: client.clone(),
+        fabric,
+        folder: folder.to_owned(),
+        envoy: options.envoy,
+        xds_socket,
+        outside_roots,
+        outside_root_pem: outside_ca.root_pem(),
+        serve_pilot: Box::new(move |listener| pilot.serve_debug(listener)),
+        pilot_log,
+        log: Box::new(log),
+    }));
+
+    base::apply(&client).await?;
+    say(&Word::Doing("pods are starting".into()));
+    base::wait_ready(&client).await
+}
+
+/// Starts the API server on loopback, writes the lab's kubeconfig, and gives a client for the lab's parts.
+async fn start_api(folder: &Path, ca: &Authority, agent: Arc<NodeAgent>) -> Result<kube::Client, String> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("binding the API: {error}"))?;
+    let address = listener.local_addr().map_err(|error| format!("binding the API: {error}"))?;
+    let issue = |leaf: &Leaf| ca.issue(leaf).map_err(|error| format!("issuing a certificate: {error}"));
+    let server_identity = issue(&Leaf {
+        common_name: Some("kube-apiserver".into()),
+        dns: vec!["localhost".into(), "kubernetes.default.svc".into()],
+        ips: vec![Ipv4Addr::LOCALHOST.into()],
+        ..Leaf::default()
+    })?;
+    let admin = issue(&Leaf {
+        common_name: Some("kubernetes-admin".into()),
+        organization: Some("system:masters".into()),
+        ..Leaf::default()
+    })?;
+    let config = api::Config {
+        listener,
+        certificate_pem: server_identity.chain_pem,
+        key_pem: server_identity.key_pem,
+        client_ca_pem: ca.root_pem(),
+        custom_resources: istio_kinds::all(),
+    };
+    api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
+
+    let document = kubeconfig::document(address, &ca.root_pem(), &admin).map_err(|error| error.to_string())?;
+    write_private(&folder.join(KUBECONFIG), &document).map_err(|error| format!("writing the kubeconfig: {error}"))?;
+    let parsed = kube::config::Kubeconfig::from_yaml(&document).map_err(|error| error.to_string())?;
+    let config = kube::Config::from_custom_kubeconfig(parsed, &Default::default()).await.map_err(|e| e.to_string())?;
+    kube::Client::try_from(config).map_err(|error| error.to_string())
+}

@@ -10,7 +10,7 @@ impl Doctor {
     pub fn run(self) -> i32 {
         #[cfg(target_os = "linux")]
         {
-            match crate::lab::doctor::check() {
+            match crate::lab::server::check_machine() {
                 Ok(()) => {
                     println!("✓ this machine can run the lab");
                     0

@@ -36,7 +36,7 @@ impl Lab {
 #[allow(clippy::print_stdout, clippy::print_stderr)]
 async fn up(kubeconfig: Option<PathBuf>) -> i32 {
     use crate::lab::{boot, folder};
-    let mut lab = match boot::Lab::start(|text, _| eprintln!("{text}")).await {
+    let mut lab = match boot::Lab::start(|text| eprintln!("{text}")).await {
         Ok(lab) => lab,
         Err(error) => return super::fail(&error.to_string(), 3),
     };

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Holds no logic of its own.
 
 pub mod check;
+mod confirm;
 pub mod doctor;
 pub mod lab;
 pub mod run;

@@ -11,6 +11,7 @@ use crate::run::{self, TargetInfo};
 use clap::Args;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 #[derive(Debug, Args)]
 pub struct Run {
@@ -47,12 +48,11 @@ impl Run {
                 };
                 let name = format!("cluster of context {context}, {}", cluster.server());
                 if !confirmed && !self.yes {
-                    let question = report::Question { target: name.clone(), reason: reason.clone() };
                     let preview = match run::preview(&loaded.plan, &cluster).await {
                         Ok(preview) => preview,
                         Err(error) => return fail(&format!("cannot look at {name}: {error}"), 3),
                     };
-                    if let Some(code) = question.ask(&preview) {
+                    if let Some(code) = super::confirm::ask(&name, &reason, &preview) {
                         return code;
                     }
                 }
@@ -73,18 +73,12 @@ impl Run {
         events: mpsc::UnboundedSender<Event>,
         received: mpsc::UnboundedReceiver<Event>,
     ) -> i32 {
-        let mut reporter = match self.reporter() {
-            Ok(reporter) => reporter,
-            Err(message) => return fail(&message, 2),
-        };
         let name = "the embedded lab (touches no cluster)".to_string();
-        reporter.event(&Event::Target { name: name.clone(), reason: reason.clone() });
-        super::check::show(&loaded.warnings, 0);
+        let reporting = self.begin_reports(&loaded, &name, &reason, &events, received);
         let progress = events.clone();
-        let booting = crate::lab::boot::Lab::start(move |text, progress_of| {
-            let _ = progress.send(Event::Setup { text, progress: progress_of });
+        let booting = crate::lab::boot::Lab::start(move |text| {
+            let _ = progress.send(Event::Setup { text, progress: None });
         });
-        let reporting = tokio::spawn(report_all(reporter, received));
         let lab = tokio::select! {
             lab = booting => lab,
             () = super::interrupted() => return 130,
@@ -124,23 +118,42 @@ impl Run {
         events: mpsc::UnboundedSender<Event>,
         received: mpsc::UnboundedReceiver<Event>,
     ) -> i32 {
-        let mut reporter = match self.reporter() {
-            Ok(reporter) => reporter,
-            Err(message) => return fail(&message, 2),
-        };
-        reporter.event(&Event::Target { name: target.name.clone(), reason: target.reason.clone() });
-        super::check::show(&loaded.warnings, 0);
-        let reporting = tokio::spawn(report_all(reporter, received));
+        let reporting = self.begin_reports(&loaded, &target.name, &target.reason, &events, received);
         go(&loaded, cluster, target, events, reporting).await
     }
 
-    /// The terminal, and the Markdown file beside it when one is asked for.
-    fn reporter(&self) -> Result<report::All, String> {
-        let mut all = report::All::new(vec![report::terminal(self.verbose)]);
+    /// Starts the reports: the terminal, and the Markdown file beside it when one is asked for. The first
+    /// line says which target and why.
+    fn begin_reports(
+        &self,
+        loaded: &Loaded,
+        name: &str,
+        reason: &str,
+        events: &mpsc::UnboundedSender<Event>,
+        mut received: mpsc::UnboundedReceiver<Event>,
+    ) -> JoinHandle<()> {
+        // The receiver lives in the task below.
+        let _ = events.send(Event::Target { name: name.to_string(), reason: reason.to_string() });
+        let mut reporters: Vec<Box<dyn Reporter + Send>> = vec![Box::new(report::terminal(self.verbose))];
         if let Some(path) = &self.report {
-            all.push(report::markdown(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?);
+            reporters.push(Box::new(report::markdown(path)));
         }
-        Ok(all)
+        let warnings = loaded.warnings.clone();
+        tokio::spawn(async move {
+            while let Some(event) = received.recv().await {
+                reporters.iter_mut().for_each(|reporter| complain(reporter.event(&event)));
+                if matches!(event, Event::Target { .. }) {
+                    super::check::show(&warnings, 0);
+                }
+            }
+            reporters.iter_mut().for_each(|reporter| complain(reporter.finish()));
+        })
+    }
+}
+
+fn complain(written: std::io::Result<()>) {
+    if let Err(error) = written {
+        fail(&format!("the report cannot be written: {error}"), 0);
     }
 }
 
@@ -150,7 +163,7 @@ async fn go(
     cluster: Cluster,
     target: TargetInfo,
     events: mpsc::UnboundedSender<Event>,
-    reporting: tokio::task::JoinHandle<()>,
+    reporting: JoinHandle<()>,
 ) -> i32 {
     let (handle, control) = run::control();
     tokio::spawn(async move {
@@ -164,13 +177,6 @@ async fn go(
     // The runner has dropped its end: the reports finish with what is left to read.
     let _ = reporting.await;
     run::exit_code(&counts)
-}
-
-async fn report_all(mut reporter: report::All, mut events: mpsc::UnboundedReceiver<Event>) {
-    while let Some(event) = events.recv().await {
-        reporter.event(&event);
-    }
-    reporter.finish();
 }
 
 #[cfg(target_os = "linux")]

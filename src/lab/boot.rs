@@ -1,7 +1,7 @@
 //! Starts a lab from the tool's side: its folder, its process, and the wait until it is ready. The lab
 //! lives as long as the [`Lab`] value: a pipe ties the process to it, `kill -9` included.
 
-use super::envoy_binary;
+use super::envoy_binary::Surroundings;
 use super::folder::{Folder, write_private};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -54,18 +54,22 @@ pub struct Lab {
 
 impl Lab {
     /// Boots a lab: finds (or fetches, once) Envoy, starts the lab process, waits until its pods are
-    /// ready. `progress` hears what is being done; with numbers where bytes are fetched.
-    pub async fn start(progress: impl Fn(String, Option<(u64, u64)>) + Send + Sync + 'static) -> Result<Lab, BootError> {
+    /// ready. `progress` hears what is being done.
+    pub async fn start(progress: impl Fn(String) + Send + Sync + 'static) -> Result<Lab, BootError> {
         let progress = std::sync::Arc::new(progress);
         let fetch = progress.clone();
-        let envoy = tokio::task::spawn_blocking(move || envoy_binary::find(&|text, bytes| fetch(text, bytes)))
-            .await
-            .map_err(|error| BootError::Machine(error.to_string()))?
-            .map_err(|error| BootError::Machine(error.to_string()))?;
+        let envoy =
+            tokio::task::spawn_blocking(move || Surroundings::of_process().find(&mut |text| fetch(text.to_string())))
+                .await
+                .map_err(|error| BootError::Machine(error.to_string()))?
+                .map_err(|error| BootError::Machine(error.to_string()))?;
         let folder = Folder::create().map_err(|error| BootError::Io("make the lab's folder", error))?;
-        let options = serde_json::to_string(&Options { envoy: envoy.path }).map_err(|e| BootError::Lab(e.to_string()))?;
-        write_private(&folder.path().join(OPTIONS), &options).map_err(|e| BootError::Io("write the lab's options", e))?;
-        let log = std::fs::File::create(folder.path().join(LOG)).map_err(|e| BootError::Io("write the lab's log", e))?;
+        let options =
+            serde_json::to_string(&Options { envoy: envoy.path }).map_err(|e| BootError::Lab(e.to_string()))?;
+        write_private(&folder.path().join(OPTIONS), &options)
+            .map_err(|e| BootError::Io("write the lab's options", e))?;
+        let log =
+            std::fs::File::create(folder.path().join(LOG)).map_err(|e| BootError::Io("write the lab's log", e))?;
         let program = std::env::current_exe().map_err(|error| BootError::Io("find this program", error))?;
         let mut child = Command::new(program)
             .arg(SUBCOMMAND)
@@ -85,7 +89,7 @@ impl Lab {
         loop {
             let line = words.next_line().await.map_err(|error| BootError::Io("read from the lab process", error))?;
             match line.as_deref().map(serde_json::from_str::<Word>) {
-                Some(Ok(Word::Doing(text))) => progress(text, None),
+                Some(Ok(Word::Doing(text))) => progress(text),
                 Some(Ok(Word::Ready)) => return Ok(lab),
                 Some(Ok(Word::Failed(why))) => return Err(BootError::Lab(why)),
                 // Not ours: a library that prints. The log has it all.

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod base;
+pub mod boot;
 pub mod bootstrap;
 pub mod capture;
 pub mod controllers;
@@ -23,4 +24,6 @@ pub mod pilot;
 pub mod pod_files;
 pub mod process;
 pub mod sandbox;
+pub mod server;
+pub mod service_proxy;
 pub mod supervisor;

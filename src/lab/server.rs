@@ -9,18 +9,25 @@ use super::internet::Internet;
 use super::node::log_store::LogStore;
 use super::node::{NodeAgent, NodeConfig};
 use super::pilot::{Pilot, PilotConfig};
-use super::{base, controllers, istio_kinds, kubeconfig, service_proxy, supervisor};
+use super::{base, doctor, istio_kinds, kubeconfig, service_proxy, supervisor};
 use crate::api;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The hidden subcommand that `doctor` tries the machine with.
+const PROBE: &str = "__lab-probe";
+
 /// Becomes the lab's process when the command line is the hidden `__lab FOLDER`. `Some` is the exit code.
 /// Must run before any thread exists.
 pub fn main_if_asked() -> Option<i32> {
     let mut words = std::env::args_os().skip(1);
-    if words.next()? != SUBCOMMAND {
+    let first = words.next()?;
+    if first == PROBE {
+        return Some(doctor::probe(&mut std::io::stdout()));
+    }
+    if first != SUBCOMMAND {
         return None;
     }
     let Some(folder) = words.next().map(PathBuf::from) else {
@@ -32,6 +39,17 @@ pub fn main_if_asked() -> Option<i32> {
     })
 }
 
+/// Whether this machine can run a lab, tried in a child process.
+///
+/// # Errors
+/// Everything that stands in the way, each with what mends it.
+pub fn check_machine() -> Result<(), doctor::Reasons> {
+    let program = std::env::current_exe().unwrap_or_else(|_| "egress-scn".into());
+    let mut probe = std::process::Command::new(program);
+    probe.arg(PROBE);
+    doctor::check(probe)
+}
+
 /// Serves the lab whose folder is given until the supervisor ends it. Exit code.
 pub fn serve(folder: &Path) -> i32 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -40,7 +58,8 @@ pub fn serve(folder: &Path) -> i32 {
     };
     runtime.block_on(async {
         match boot(folder).await {
-            Ok(()) => {
+            // Held until the supervisor ends the process.
+            Ok(_api) => {
                 say(&Word::Ready);
                 std::future::pending().await
             }
@@ -66,7 +85,7 @@ fn log(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
-async fn boot(folder: &Path) -> Result<(), String> {
+async fn boot(folder: &Path) -> Result<api::Server, String> {
     let options = std::fs::read_to_string(folder.join(OPTIONS)).map_err(|error| format!("reading options: {error}"))?;
     let options: Options = serde_json::from_str(&options).map_err(|error| format!("reading options: {error}"))?;
 
@@ -77,14 +96,12 @@ async fn boot(folder: &Path) -> Result<(), String> {
     write_private(&outside_roots, &outside_ca.root_pem()).map_err(|error| format!("writing roots: {error}"))?;
 
     let agent = Arc::new(NodeAgent::default());
-    let client = start_api(folder, &api_ca, agent.clone()).await?;
+    let (api, client) = start_api(folder, &api_ca, agent.clone()).await?;
     say(&Word::Doing("API is up".into()));
 
     let fabric = Fabric::new().await.map_err(|error| error.to_string())?;
     let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
     tokio::spawn(service_proxy::run(client.clone(), fabric.clone(), internet, log));
-
-    controllers::start(client.clone(), mesh_ca.root_pem());
 
     let pilot_log = Arc::new(LogStore::default());
     let xds_socket = folder.join("xds.sock");
@@ -115,12 +132,18 @@ async fn boot(folder: &Path) -> Result<(), String> {
 
     base::apply(&client).await?;
     say(&Word::Doing("pods are starting".into()));
-    base::wait_ready(&client).await
+    base::wait_ready(&client).await?;
+    Ok(api)
 }
 
 /// Starts the API server on loopback, writes the lab's kubeconfig, and gives a client for the lab's parts.
-async fn start_api(folder: &Path, ca: &Authority, agent: Arc<NodeAgent>) -> Result<kube::Client, String> {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("binding the API: {error}"))?;
+async fn start_api(
+    folder: &Path,
+    ca: &Authority,
+    agent: Arc<NodeAgent>,
+) -> Result<(api::Server, kube::Client), String> {
+    let listener =
+        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("binding the API: {error}"))?;
     let address = listener.local_addr().map_err(|error| format!("binding the API: {error}"))?;
     let issue = |leaf: &Leaf| ca.issue(leaf).map_err(|error| format!("issuing a certificate: {error}"));
     let server_identity = issue(&Leaf {
@@ -136,16 +159,18 @@ async fn start_api(folder: &Path, ca: &Authority, agent: Arc<NodeAgent>) -> Resu
     })?;
     let config = api::Config {
         listener,
-        certificate_pem: server_identity.chain_pem,
+        chain_pem: server_identity.chain_pem,
         key_pem: server_identity.key_pem,
         client_ca_pem: ca.root_pem(),
-        custom_resources: istio_kinds::all(),
+        custom_resources: istio_kinds::istio_kinds(),
+        admission: vec![],
     };
-    api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
+    let server = api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
 
     let document = kubeconfig::document(address, &ca.root_pem(), &admin).map_err(|error| error.to_string())?;
     write_private(&folder.join(KUBECONFIG), &document).map_err(|error| format!("writing the kubeconfig: {error}"))?;
     let parsed = kube::config::Kubeconfig::from_yaml(&document).map_err(|error| error.to_string())?;
     let config = kube::Config::from_custom_kubeconfig(parsed, &Default::default()).await.map_err(|e| e.to_string())?;
-    kube::Client::try_from(config).map_err(|error| error.to_string())
+    let client = kube::Client::try_from(config).map_err(|error| error.to_string())?;
+    Ok((server, client))
 }

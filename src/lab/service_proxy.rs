@@ -2,7 +2,7 @@
 //! the API and handed to the lab's network and name server.
 
 use super::fabric::{Fabric, ServicePort};
-use super::internet::Internet;
+use super::internet::{Internet, ServiceName};
 use super::netfilter::Protocol;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service;
@@ -30,12 +30,13 @@ struct State {
 
 /// Watches for the lab's life.
 pub async fn run(client: kube::Client, fabric: Fabric, internet: Internet, log: impl Fn(&str)) {
-    let services = watcher(Api::<Service>::all(client.clone()), watcher::Config::default()).map(|e| e.map(Seen::Service));
+    let services =
+        watcher(Api::<Service>::all(client.clone()), watcher::Config::default()).map(|e| e.map(Seen::Service));
     let slices = watcher(Api::<EndpointSlice>::all(client), watcher::Config::default()).map(|e| e.map(Seen::Slice));
     let mut events = futures::stream::select(services.boxed(), slices.boxed()).ready_chunks(256);
     let mut state = State::default();
     let mut routed = vec![];
-    let mut named = HashMap::new();
+    let mut named = BTreeMap::new();
     while let Some(batch) = events.next().await {
         for event in batch {
             match event {
@@ -51,7 +52,7 @@ pub async fn run(client: kube::Client, fabric: Fabric, internet: Internet, log: 
         }
         let ports = state.ports();
         if ports != routed {
-            if let Err(error) = fabric.route_services(&ports).await {
+            if let Err(error) = fabric.route_services(ports.clone()).await {
                 log(&error.to_string());
             }
             routed = ports;
@@ -80,10 +81,26 @@ where
 }
 
 impl State {
-    /// Cluster addresses by (namespace, name).
-    fn names(&self) -> HashMap<(String, String), Ipv4Addr> {
-        let address = |service: &Service| service.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok();
-        self.services.iter().filter_map(|(key, service)| Some((key.clone(), address(service)?))).collect()
+    /// What DNS tells, by fully qualified name: cluster addresses, the pods of headless Services, aliases.
+    fn names(&self) -> BTreeMap<String, ServiceName> {
+        let mut names = BTreeMap::new();
+        for (key, service) in &self.services {
+            let Some(spec) = &service.spec else { continue };
+            let told = match (spec.type_.as_deref(), spec.cluster_ip.as_deref()) {
+                (Some("ExternalName"), _) => spec.external_name.clone().map(ServiceName::Alias),
+                (_, Some("None")) => {
+                    let port = spec.ports.iter().flatten().next().and_then(|port| port.name.as_deref());
+                    let mut pods: Vec<Ipv4Addr> = self.endpoints(key, port).iter().map(|pod| *pod.ip()).collect();
+                    pods.dedup();
+                    Some(ServiceName::Addresses(pods))
+                }
+                (_, Some(ip)) => ip.parse().ok().map(|ip| ServiceName::Addresses(vec![ip])),
+                (_, None) => None,
+            };
+            let (namespace, name) = key;
+            names.extend(told.map(|told| (format!("{name}.{namespace}.svc.cluster.local"), told)));
+        }
+        names
     }
 
     fn ports(&self) -> Vec<ServicePort> {
@@ -115,12 +132,15 @@ impl State {
             }
             let wanted = port_name.unwrap_or_default();
             let ports = slice.ports.iter().flatten();
-            let port = ports.filter(|port| port.name.as_deref().unwrap_or_default() == wanted).find_map(|port| port.port);
+            let port =
+                ports.filter(|port| port.name.as_deref().unwrap_or_default() == wanted).find_map(|port| port.port);
             let Some(port) = port.and_then(|port| u16::try_from(port).ok()) else { continue };
             for endpoint in &slice.endpoints {
                 let ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
                 if ready {
-                    found.extend(endpoint.addresses.iter().filter_map(|a| a.parse().ok()).map(|ip| SocketAddrV4::new(ip, port)));
+                    found.extend(
+                        endpoint.addresses.iter().filter_map(|a| a.parse().ok()).map(|ip| SocketAddrV4::new(ip, port)),
+                    );
                 }
             }
         }

@@ -56,7 +56,6 @@ pub async fn run(
         // Nobody listens any more: the run still has to undo what it did.
         let _ = events.send(event);
     };
-    emit(Event::Target { name: target.name.clone(), reason: target.reason.clone() });
     let steps = plan.scenarios.iter().map(|s| s.steps.len()).sum();
     emit(Event::RunStarted { scenarios: plan.scenarios.len(), steps });
     let mut counts = Counts::default();

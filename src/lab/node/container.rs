@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Envoy's own word that its workers take traffic: the first configuration is in and warm.
 const ENVOY_READY: &[u8] = b"starting workers";
+/// Istio runs Envoy at level warning; its start-up lines are only for us.
+const ENVOY_START_UP: &[u8] = b"][info][main]";
 /// The pilot's debug port, as istiod's.
 const PILOT_DEBUG_PORT: u16 = 15014;
 /// Longest wait before a container that keeps failing is started again.
@@ -109,7 +111,8 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         Program::Done => return Ok(0),
         Program::Pilot => {
             let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PILOT_DEBUG_PORT);
-            let listener = sandbox.listen_tcp(address).await.map_err(|error| format!("cannot listen: {error}"))?;
+            let listener = sandbox.listen_tcp(address).await.map_err(|error| error.to_string())?;
+            let listener = listener.into_std().map_err(|error| format!("cannot listen: {error}"))?;
             (config.serve_pilot)(listener);
             pod.set_state(&name, Phase::Running { since, ready: true });
             // The pilot lives as long as the lab.
@@ -136,22 +139,27 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
     pod.set_state(&name, Phase::Running { since, ready: !proxy });
     let watched = pod.clone();
     pump(&container.log, &mut process, move |line| {
-        if proxy && line.windows(ENVOY_READY.len()).any(|part| part == ENVOY_READY) {
+        if !proxy {
+            return true;
+        }
+        let has = |words: &[u8]| line.windows(words.len()).any(|part| part == words);
+        if has(ENVOY_READY) {
             watched.set_state(&name, Phase::Running { since, ready: true });
         }
+        !has(ENVOY_START_UP)
     });
     process.wait().await.map_err(|error| error.to_string())
 }
 
-/// Copies both outputs into the log; `see` gets the lines of standard error.
-fn pump(log: &Arc<LogStore>, process: &mut Process, see: impl FnMut(&[u8]) + Send + 'static) {
+/// Copies both outputs into the log; of standard error the lines that `keep` wants kept.
+fn pump(log: &Arc<LogStore>, process: &mut Process, keep: impl FnMut(&[u8]) -> bool + Send + 'static) {
     if let Some(stdout) = process.stdout.take() {
         let log = log.clone();
-        tokio::spawn(async move { log.pump(stdout, |_| ()).await });
+        tokio::spawn(async move { log.pump(stdout, |_| true).await });
     }
     if let Some(stderr) = process.stderr.take() {
         let log = log.clone();
-        tokio::spawn(async move { log.pump(stderr, see).await });
+        tokio::spawn(async move { log.pump(stderr, keep).await });
     }
 }
 

@@ -74,11 +74,11 @@ impl LogStore {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    /// Copies a process's output in until its end, handing each line to `see` first.
+    /// Copies a process's output in until its end: the lines that `keep` wants kept.
     pub async fn pump(
         self: Arc<Self>,
         output: impl AsyncRead + Unpin + Send,
-        mut see: impl FnMut(&[u8]) + Send,
+        mut keep: impl FnMut(&[u8]) -> bool + Send,
     ) -> std::io::Result<()> {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
@@ -87,8 +87,9 @@ impl LogStore {
             if (&mut output).take(MAX_LINE).read_until(b'\n', &mut line).await? == 0 {
                 return Ok(());
             }
-            see(&line);
-            self.push(line.as_slice());
+            if keep(&line) {
+                self.push(line.as_slice());
+            }
         }
     }
 
@@ -219,7 +220,7 @@ mod tests {
     async fn long_lines_are_cut_and_old_ones_go() {
         let store = Arc::new(LogStore::default());
         let long = vec![b'x'; MAX_LINE as usize + 3];
-        store.clone().pump(long.as_slice(), |_| ()).await.unwrap();
+        store.clone().pump(long.as_slice(), |_| true).await.unwrap();
         assert_eq!(store.lines().kept.len(), 2);
         for _ in 0..MAX_BYTES / MAX_LINE as usize + 2 {
             store.push(vec![b'y'; MAX_LINE as usize - 1]);

@@ -37,7 +37,7 @@ pub struct NodeConfig {
     pub outside_roots: PathBuf,
     pub outside_root_pem: String,
     /// The pilot answers on a listener made in istiod's pod, and logs here.
-    pub serve_pilot: Box<dyn Fn(tokio::net::TcpListener) + Send + Sync>,
+    pub serve_pilot: Box<dyn Fn(std::net::TcpListener) + Send + Sync>,
     pub pilot_log: Arc<LogStore>,
     /// The lab's own log.
     pub log: Box<dyn Fn(&str) + Send + Sync>,

@@ -111,7 +111,10 @@ async fn boot(folder: &Path) -> Result<api::Server, String> {
         xds_socket: xds_socket.clone(),
         mesh_authority: mesh_ca,
         outside_root_pem: outside_ca.root_pem(),
-        log: Arc::new(move |line: &str| pilot_lines.push(line)),
+        log: Arc::new(move |line: &str| {
+            log(line);
+            pilot_lines.push(line);
+        }),
     })
     .await
     .map_err(|error| error.to_string())?;

@@ -105,7 +105,7 @@ pub(super) struct Entry {
 impl Entry {
     fn new(kind: ResourceType, resource: Resource) -> Result<Entry, WireError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let encoded = wire::encode(&resource.body)?;
+        let encoded = wire::encode_as(kind.type_url(), &resource.body)?;
         Ok(Entry {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             references: References::of(kind, &resource.name, &resource.body),

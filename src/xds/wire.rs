@@ -43,6 +43,17 @@ pub fn encode(body: &Value) -> Result<Any, WireError> {
     Any::decode(message.encode_to_vec().as_slice()).map_err(|error| failed(error.to_string()))
 }
 
+/// Encodes a body that may leave its `@type` out, since its place tells the type.
+pub fn encode_as(type_url: &str, body: &Value) -> Result<Any, WireError> {
+    let Value::Object(fields) = body else { return encode(body) };
+    if fields.contains_key("@type") {
+        return encode(body);
+    }
+    let mut typed = fields.clone();
+    typed.shift_insert(0, "@type".to_string(), Value::String(type_url.to_string()));
+    encode(&Value::Object(typed))
+}
+
 /// Decodes to proto3 JSON with an `@type`: lowerCamelCase names, default values left out.
 pub fn decode(any: &Any) -> Result<Value, WireError> {
     let name = any.type_url.rsplit('/').next().unwrap_or_default();

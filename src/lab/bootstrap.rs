@@ -79,7 +79,7 @@ pub fn command(envoy: &Path, bootstrap: &Path) -> Vec<String> {
         "--reject-unknown-dynamic-fields",
         "--skip-deprecated-logs",
         "--log-level error",
-        "--component-log-level main:info",
+        "--component-log-level config:info",
     ];
     argv.extend(flags.iter().flat_map(|flag| flag.split(' ')).map(str::to_string));
     argv

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Envoy's own word that its workers take traffic: the first configuration is in and warm.
 const ENVOY_READY: &[u8] = b"starting workers";
 /// Istio runs Envoy at level warning; its start-up lines are only for us.
-const ENVOY_START_UP: &[u8] = b"][info][main]";
+const ENVOY_START_UP: &[u8] = b"][info][config]";
 /// The pilot's debug port, as istiod's.
 const PILOT_DEBUG_PORT: u16 = 15014;
 /// Longest wait before a container that keeps failing is started again.

@@ -9,7 +9,7 @@ use super::internet::Internet;
 use super::node::log_store::LogStore;
 use super::node::{NodeAgent, NodeConfig};
 use super::pilot::{Pilot, PilotConfig};
-use super::{base, doctor, istio_kinds, kubeconfig, service_proxy, supervisor};
+use super::{base, controllers, doctor, istio_kinds, kubeconfig, service_proxy, supervisor};
 use crate::api;
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// The hidden subcommand that `doctor` tries the machine with.
 const PROBE: &str = "__lab-probe";
+
+/// The lab's only node.
+const NODE: &str = "lab";
 
 /// Becomes the lab's process when the command line is the hidden `__lab FOLDER`. `Some` is the exit code.
 /// Must run before any thread exists.
@@ -103,6 +106,14 @@ async fn boot(folder: &Path) -> Result<api::Server, String> {
     let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
     tokio::spawn(service_proxy::run(client.clone(), fabric.clone(), internet, log));
 
+    tokio::spawn(controllers::run(controllers::Config {
+        client: client.clone(),
+        node: NODE.to_string(),
+        api_root_pem: api_ca.root_pem(),
+        mesh_root_pem: mesh_ca.root_pem(),
+        log: Arc::new(log),
+    }));
+
     let pilot_log = Arc::new(LogStore::default());
     let xds_socket = folder.join("xds.sock");
     let pilot_lines = pilot_log.clone();
@@ -166,7 +177,7 @@ async fn start_api(
         key_pem: server_identity.key_pem,
         client_ca_pem: ca.root_pem(),
         custom_resources: istio_kinds::istio_kinds(),
-        admission: vec![],
+        admission: vec![Arc::new(controllers::injection::Injector)],
     };
     let server = api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
 

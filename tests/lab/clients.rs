@@ -1,0 +1,1 @@
+//! Real kubectl against a lab that is up.

@@ -1,0 +1,13 @@
+//! The lab, end to end: the built program, real Envoys, real curl, real Kubernetes clients.
+//!
+//! Where the machine cannot run the lab these tests fail with the doctor's reason; with
+//! `EGRESS_SCN_SKIP_LAB=1` each prints that it was skipped.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod breaks;
+mod clients;
+mod life;
+mod program;
+mod suite;

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 #![cfg(target_os = "linux")]
 
-mod dumps;
+mod istiod;
 mod real_envoy;
 
 use egress_scn::lab::authority::{Authority, Leaf};
@@ -13,7 +13,6 @@ use k8s_openapi::api::core::v1::Pod;
 use real_envoy::{PATIENCE, admin};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
 
 const SLEEP: &str = "sidecar~10.244.0.10~sleep-0.mesh-test~mesh-test.svc.cluster.local";
 /// The pod that the Envoy plays.
@@ -22,29 +21,15 @@ fn sleep() -> Pod {
     serde_yaml::from_str(pod).unwrap()
 }
 
-fn golden(file: &str) -> Resources {
-    resources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/xds").join(file))
+const CASE: &str = "03-cnn-mtls-leg2-tcp";
+
+/// What istiod sent, with secrets of ours.
+fn golden(proxy: &str) -> Resources {
+    with_secrets(istiod::one(CASE, proxy))
 }
 
-/// What istiod sent a proxy, from a dump of it, with secrets of ours.
-fn resources(path: &Path) -> Resources {
-    let dump: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let take = |list: &str, at: &str, name: &str| -> Vec<Resource> {
-        let entries = dump["configs"].as_array().unwrap().iter().filter_map(|part| part[list].as_array()).flatten();
-        entries
-            .map(|entry| entry.pointer(at).unwrap().clone())
-            .map(|body| Resource { name: body[name].as_str().unwrap().to_string(), body })
-            .collect()
-    };
-    let clusters = take("dynamicActiveClusters", "/cluster", "name");
-    let listeners = take("dynamicListeners", "/activeState/listener", "name");
-    Resources {
-        secrets: secrets(&[&clusters, &listeners]),
-        clusters,
-        endpoints: take("dynamicEndpointConfigs", "/endpointConfig", "clusterName"),
-        listeners,
-        routes: take("dynamicRouteConfigs", "/routeConfig", "name"),
-    }
+fn with_secrets(resources: Resources) -> Resources {
+    Resources { secrets: secrets(&[&resources.clusters, &resources.listeners]), ..resources }
 }
 
 /// A secret for every name that resources refer to, of the kind that the name says.
@@ -107,7 +92,7 @@ async fn a_real_envoy_takes_what_istiod_would_send() {
     let (server, mut events) = Server::start(&folder.path().join("xds.sock")).unwrap();
     let process = real_envoy::start(&envoy, folder.path(), &sleep());
     assert_eq!(connected(&mut events).await, SLEEP);
-    let wanted = golden("sleep.config_dump.json");
+    let wanted = golden("sleep");
     let version = server.set(SLEEP, wanted.clone());
     let status = synced(&server, version).await;
     assert_eq!(status.errors(), Vec::<String>::new());
@@ -167,7 +152,7 @@ async fn a_real_envoy_takes_what_istiod_would_send() {
     assert_eq!(status.types[&ResourceType::Cluster].resources, wanted.clusters.len());
 
     // Other content, every type at once, clusters replaced and listeners dropped.
-    let gateway = golden("egressgateway.config_dump.json");
+    let gateway = golden("egressgateway");
     let status = synced(&server, server.set(SLEEP, gateway.clone())).await;
     assert_eq!(status.errors(), Vec::<String>::new());
     let status = synced(&server, server.set(SLEEP, wanted.clone())).await;
@@ -194,22 +179,22 @@ async fn a_real_envoy_takes_what_istiod_would_send() {
     assert_eq!(tokio::time::timeout(PATIENCE, gone).await.unwrap(), SLEEP);
 }
 
-/// Every dump in the repository, one after the other on one Envoy (and those in `EGRESS_SCN_DUMPS`).
+/// One after the other on one Envoy.
 #[tokio::test]
-async fn a_real_envoy_accepts_every_golden_dump() {
+async fn a_real_envoy_accepts_every_golden_case() {
     let Some(envoy) = real_envoy::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (server, mut events) = Server::start(&folder.path().join("xds.sock")).unwrap();
     let _process = real_envoy::start(&envoy, folder.path(), &sleep());
     connected(&mut events).await;
     let mut wrong = Vec::new();
-    for file in dumps::files() {
-        let wanted = resources(&file);
+    for sent in istiod::all() {
+        let wanted = with_secrets(sent.resources);
         let metrics = wanted.listeners.iter().any(|listener| listener.body.to_string().contains("istio.stats"));
         let status = synced(&server, server.set(SLEEP, wanted)).await;
         // Istio's own filters are not in an upstream Envoy: that it says so is right.
         let errors = status.errors().into_iter().filter(|error| !(metrics && error.contains("istio.stats")));
-        wrong.extend(errors.map(|error| format!("{}: {error}", file.display())));
+        wrong.extend(errors.map(|error| format!("{}: {error}", sent.place)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

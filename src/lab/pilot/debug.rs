@@ -10,12 +10,19 @@ use http_body_util::Full;
 use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 pub struct Debug {
     pub server: Server,
     pub progress: watch::Sender<Progress>,
+    /// A resourceVersion to list up to, where the API tells of none.
+    pub wanted: watch::Sender<u64>,
 }
+
+/// How long the API may take to send its bookmarks. The lab's own does so with each write; a
+/// kube-apiserver once a minute.
+const BOOKMARKS: Duration = Duration::from_millis(100);
 
 type Answer = Response<Full<Bytes>>;
 
@@ -75,8 +82,11 @@ impl Debug {
             return text(StatusCode::BAD_REQUEST, &format!("rv={given} is not a resourceVersion\n"));
         };
         let mut progress = self.progress.subscribe();
-        let (seen, version) = match progress.wait_for(|progress| progress.seen.is_some_and(|seen| seen >= wanted)).await
-        {
+        let there = |progress: &Progress| progress.seen.is_some_and(|seen| seen >= wanted);
+        if tokio::time::timeout(BOOKMARKS, progress.wait_for(there)).await.is_err() {
+            self.wanted.send_modify(|before| *before = wanted.max(*before));
+        }
+        let (seen, version) = match progress.wait_for(there).await {
             Ok(progress) => (progress.seen, progress.version),
             Err(_) => return text(StatusCode::SERVICE_UNAVAILABLE, "the pilot has ended\n"),
         };

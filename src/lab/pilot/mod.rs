@@ -57,11 +57,12 @@ impl Pilot {
         let (changes, changed) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         let log = log::Log::new(config.log);
+        let (wanted, waited_for) = tokio::sync::watch::channel(0);
         for index in 0..kinds::KINDS.len() {
-            tasks.spawn(watch::follow(config.client.clone(), index, changes.clone(), log.clone()));
+            tasks.spawn(watch::follow(config.client.clone(), index, changes.clone(), waited_for.clone(), log.clone()));
         }
         let pusher = Pusher::new(server.clone(), config.mesh_authority, config.outside_root_pem, log);
-        let debug = Arc::new(Debug { server, progress: pusher.progress() });
+        let debug = Arc::new(Debug { server, progress: pusher.progress(), wanted });
         tasks.spawn(pusher.run(changed, connections));
         Ok(Pilot { debug, tasks: Mutex::new(tasks) })
     }

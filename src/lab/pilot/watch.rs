@@ -1,7 +1,7 @@
 //! Follows one kind: list, then watch with bookmarks, for ever. Every event carries how far the kind
 //! has been seen, so that the pilot can say "everything up to resourceVersion N is in".
 
-use super::kinds::{KINDS, Kind};
+use super::kinds::KINDS;
 use super::log::Log;
 use futures::StreamExt;
 use kube::core::params::{ListParams, WatchParams};
@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What happened to a kind.
@@ -40,14 +41,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const NOT_FOUND: u16 = 404;
 const GONE: u16 = 410;
 
-/// Follows `KINDS[index]` until nobody listens any more.
-pub async fn follow(client: kube::Client, index: usize, changes: UnboundedSender<Change>, log: Log) {
+/// Follows `KINDS[index]` until nobody listens any more. `wanted` is a resourceVersion that somebody waits
+/// for and that no bookmark told of: a kind that is not there yet is listed anew.
+pub async fn follow(
+    client: kube::Client,
+    index: usize,
+    changes: UnboundedSender<Change>,
+    mut wanted: watch::Receiver<u64>,
+    log: Log,
+) {
     let kind = &KINDS[index];
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
         let before = Instant::now();
-        match list_and_watch(&client, index, &changes).await {
+        match list_and_watch(&client, index, &changes, &mut wanted).await {
             Ok(Ended::NobodyListens) => return,
             Ok(Ended::Outdated) => pause = FIRST_PAUSE,
             Err(error) => {
@@ -73,7 +81,7 @@ pub async fn follow(client: kube::Client, index: usize, changes: UnboundedSender
 
 enum Ended {
     NobodyListens,
-    /// The API no longer has the place where we were: list anew.
+    /// The API no longer has the place where we were, or somebody waits for a later one: list anew.
     Outdated,
 }
 
@@ -81,9 +89,12 @@ async fn list_and_watch(
     client: &kube::Client,
     index: usize,
     changes: &UnboundedSender<Change>,
+    wanted: &mut watch::Receiver<u64>,
 ) -> Result<Ended, kube::Error> {
     let kind = &KINDS[index];
     let requests = Request::new(kind.path());
+    // What is listed from here on is at least as new.
+    let answered = *wanted.borrow_and_update();
     let selection = ListParams { field_selector: kind.field_selector(), ..ListParams::default() };
     let request = requests.list(&selection).map_err(kube::Error::BuildRequest)?;
     let mut list: Value = client.request(request).await?;
@@ -97,7 +108,7 @@ async fn list_and_watch(
         return Ok(Ended::NobodyListens);
     }
     loop {
-        match watch(client, kind, index, &requests, &mut place, changes).await? {
+        match watch(client, index, &requests, &mut place, changes, wanted, answered).await? {
             // The API ends watches now and then.
             None => {}
             Some(ended) => return Ok(ended),
@@ -107,12 +118,14 @@ async fn list_and_watch(
 
 async fn watch(
     client: &kube::Client,
-    kind: &Kind,
     index: usize,
     requests: &Request,
     place: &mut String,
     changes: &UnboundedSender<Change>,
+    wanted: &mut watch::Receiver<u64>,
+    answered: u64,
 ) -> Result<Option<Ended>, kube::Error> {
+    let kind = &KINDS[index];
     let selection = WatchParams { field_selector: kind.field_selector(), ..WatchParams::default() };
     let request = requests.watch(&selection, place).map_err(kube::Error::BuildRequest)?;
     let events = match client.request_events::<Value>(request).await {
@@ -120,7 +133,13 @@ async fn watch(
         other => other?,
     };
     let mut events = pin!(events);
-    while let Some(event) = events.next().await {
+    loop {
+        let here = number(place);
+        let event = tokio::select! {
+            event = events.next() => event,
+            Ok(_) = wanted.wait_for(|wanted| *wanted > here.max(answered)) => return Ok(Some(Ended::Outdated)),
+        };
+        let Some(event) = event else { return Ok(None) };
         let (what, version): (fn(Value) -> What, Value) = match event? {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => (What::Applied, object),
             WatchEvent::Deleted(object) => (What::Deleted, object),
@@ -143,7 +162,6 @@ async fn watch(
             return Ok(Some(Ended::NobodyListens));
         }
     }
-    Ok(None)
 }
 
 /// Resource versions are numbers that grow, in this lab's API as in etcd's.

@@ -133,7 +133,31 @@ pub async fn a_site_does_as_it_is_told() {
     assert_eq!(curl(&pod, &with).await, (0, " 200".into()));
     internet.set_site("httpbin.org", None).await.unwrap();
     assert_eq!(curl(&pod, &format!("-o /dev/null {get}")).await, (0, " 200".into()));
-    internet.open_port(8080).await.unwrap();
-    assert_eq!(curl(&pod, "-o /dev/null http://httpbin.org:8080/get").await.0, 0);
-    assert_eq!(curl(&pod, "-o /dev/null https://httpbin.org:8080/get").await.0, 0);
+    set(Site { unresolved: true, ..Site::default() }).await;
+    assert_eq!(curl(&pod, get).await.0, 6);
+    set(Site { delay: Some(Duration::from_secs(5)), ..Site::default() }).await;
+    assert_eq!(curl(&pod, &format!("--max-time 0.3 {get}")).await.0, 28);
+}
+
+pub async fn further_ports_speak_what_the_client_begins_with() {
+    let (pod, internet) = pod_on_internet().await;
+    for port in [8080, 8443, 3128] {
+        internet.open_port(port).await.unwrap();
+    }
+    internet.open_port(3128).await.unwrap();
+    let ok = (0, "200".to_string());
+    let get = "-o /dev/null -w '%{http_code}'";
+    assert_eq!(curl(&pod, &format!("{get} http://httpbin.org:8080/get")).await, ok);
+    assert_eq!(curl(&pod, &format!("{get} --http2-prior-knowledge http://httpbin.org:8080/get")).await, ok);
+    assert_eq!(curl(&pod, "https://httpbin.org:8080/get").await.0, 35);
+    assert_eq!(curl(&pod, &format!("{get} https://httpbin.org:8443/get")).await, ok);
+    assert_eq!(curl(&pod, &format!("{get} http://httpbin.org:3128/get")).await, ok);
+    assert_eq!(curl(&pod, &format!("{get} https://httpbin.org:3128/get")).await, ok);
+    // Neither TLS nor HTTP comes back as it was.
+    assert_eq!(shell(&pod, "echo ping | curl -s --max-time 5 telnet://db.example.com:3128").await.1, "ping\n");
+    // A proxy, for TLS and for plain HTTP, to a host that it alone resolves.
+    let proxied = "--proxytunnel -x http://proxy.example.com:3128";
+    assert_eq!(curl(&pod, &format!("{get} {proxied} https://edition.cnn.com/")).await, ok);
+    assert_eq!(curl(&pod, &format!("{get} {proxied} http://edition.cnn.com/")).await, ok);
+    assert_eq!(curl(&pod, &format!("{get} {proxied} https://nothing.invalid/")).await.0, 56);
 }

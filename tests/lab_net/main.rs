@@ -30,6 +30,9 @@ const INSIDE: &[(&str, Inside)] = &[
     ("curl_reaches_every_site", || Box::pin(internet::curl_reaches_every_site())),
     ("names_resolve_as_in_a_cluster", || Box::pin(internet::names_resolve_as_in_a_cluster())),
     ("servers_refuse_what_real_ones_refuse", || Box::pin(internet::servers_refuse_what_real_ones_refuse())),
+    ("further_ports_speak_what_the_client_begins_with", || {
+        Box::pin(internet::further_ports_speak_what_the_client_begins_with())
+    }),
     ("a_site_does_as_it_is_told", || Box::pin(internet::a_site_does_as_it_is_told())),
     ("a_real_sidecar_passes_captured_connections", || Box::pin(envoy::a_real_sidecar_passes_captured_connections())),
     ("the_hosts_resolver_is_out_of_sight", || Box::pin(network::the_hosts_resolver_is_out_of_sight())),

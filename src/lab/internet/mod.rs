@@ -7,6 +7,7 @@ mod certificates;
 mod dns;
 mod httpbin;
 mod names;
+mod prefixed;
 mod site;
 mod sites;
 
@@ -18,7 +19,7 @@ use super::fabric::{DNS_ADDRESS, Fabric};
 use super::obstacle::Obstacle;
 use names::Names;
 use site::SiteTable;
-use sites::{Port, SiteServer};
+use sites::SiteServer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,26 +82,24 @@ impl Internet {
     /// How a site behaves from now on; `None` for as every site does. Connections already made go on as they are.
     pub async fn set_site(&self, host: &str, site: Option<Site>) -> Result<(), Obstacle> {
         let host = host.to_ascii_lowercase();
+        let unresolved = site.as_ref().is_some_and(|site| site.unresolved);
+        self.world.names(|names| names.hide(&host, unresolved));
         self.world.sites(|sites| sites.set(&host, site));
         let down = self.world.sites(|sites| sites.down());
         let addresses = down.iter().filter_map(|host| self.outside_address(host)).collect();
         self.fabric.refuse(addresses).await
     }
 
-    /// Serves a further port on every outside address: TLS and plain HTTP alike, as the client begins.
+    /// Serves a further port on every outside address. 8000 and 8080 speak plain HTTP, 8443 and 9443 HTTPS; every other
+    /// port speaks what the client begins with, echoes what is neither TLS nor HTTP, and is a proxy (CONNECT).
     pub async fn open_port(&self, port: u16) -> Result<(), Obstacle> {
         let open = |state: &mut Serving| state.ports.insert(port);
         if !open(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
         let listener = self.fabric.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).await?;
-        let speaks = match port {
-            80 => Port::Plain,
-            443 => Port::Tls,
-            _ => Port::Either,
-        };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.tasks.spawn(self.server.clone().serve(listener, speaks));
+        state.tasks.spawn(self.server.clone().serve(listener));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Which name has which address. No I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// What a Service's name stands for.
@@ -39,9 +39,19 @@ const LAST_FURTHER: u32 = u32::from_be_bytes([198, 19, 255, 254]);
 pub struct Names {
     services: BTreeMap<String, ServiceName>,
     minted: BTreeMap<String, Ipv4Addr>,
+    /// Outside names that DNS shall not know. They keep their addresses.
+    hidden: BTreeSet<String>,
 }
 
 impl Names {
+    pub fn hide(&mut self, name: &str, hidden: bool) {
+        if hidden {
+            self.hidden.insert(name.to_ascii_lowercase())
+        } else {
+            self.hidden.remove(&name.to_ascii_lowercase())
+        };
+    }
+
     pub fn set_services(&mut self, services: BTreeMap<String, ServiceName>) {
         self.services = services.into_iter().map(|(name, service)| (name.to_ascii_lowercase(), service)).collect();
     }
@@ -53,6 +63,9 @@ impl Names {
             Some(ServiceName::Addresses(addresses)) => return Found::Addresses(addresses.clone()),
             Some(ServiceName::Alias(other)) => return Found::Alias(other.clone()),
             None => {}
+        }
+        if self.hidden.contains(&name) {
+            return Found::NoSuchName;
         }
         self.outside(&name).map_or(Found::NoSuchName, |address| Found::Addresses(vec![address]))
     }

@@ -1,6 +1,7 @@
 //! How a site behaves, where it does not as every site does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// One outside site's behaviour. The default is that of a healthy site.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,6 +10,10 @@ pub struct Site {
     pub status: Option<u16>,
     /// Instead of the body it would answer.
     pub body: Option<String>,
+    /// Before it answers a request; a minute at most.
+    pub delay: Option<Duration>,
+    /// DNS knows no such name.
+    pub unresolved: bool,
     /// Its address refuses every connection.
     pub down: bool,
     pub versions: TlsVersions,

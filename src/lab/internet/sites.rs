@@ -1,12 +1,14 @@
-//! Serves every site: takes connections to any outside address and port, speaks TLS or plain HTTP, answers requests.
+//! Serves every site: takes connections to any outside address and port, speaks TLS or plain HTTP, answers requests,
+//! echoes what is neither, and is a proxy (CONNECT) where asked on a port of no fixed kind.
 
 use super::World;
 use super::certificates::Certificates;
 use super::httpbin;
+use super::prefixed::{Beginning, Prefixed};
 use super::site::Site;
 use crate::lab::authority::Authority;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
@@ -14,9 +16,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::LazyConfigAcceptor;
@@ -25,16 +28,27 @@ use tokio_rustls::LazyConfigAcceptor;
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
 /// A client that does not begin within this time is left.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The first byte of a TLS connection: a handshake record (RFC 8446, 5.1).
-const TLS_HANDSHAKE: u8 = 22;
+/// The longest time a site takes to answer, however it was told.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// What a port speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Port {
+enum Port {
+    /// HTTP/1.1 and HTTP/2 without TLS.
     Plain,
     Tls,
-    /// TLS if the client begins it.
-    Either,
+    /// Whatever the client begins with; a proxy too.
+    Any,
+}
+
+impl Port {
+    fn of(number: u16) -> Port {
+        match number {
+            80 | 8000 | 8080 => Port::Plain,
+            443 | 8443 | 9443 => Port::Tls,
+            _ => Port::Any,
+        }
+    }
 }
 
 /// Everything the sites share. Clones are the same.
@@ -48,12 +62,16 @@ pub(super) struct SiteServer {
 #[derive(Debug, Clone, Copy)]
 struct Connection {
     client: IpAddr,
-    /// The address the client meant.
+    /// The address and port the client meant.
     address: Ipv4Addr,
+    port: u16,
     scheme: &'static str,
-    /// Plain HTTP came to a port that speaks TLS.
-    plain_to_tls: bool,
 }
+
+/// A connection, or the inside of a proxy's tunnel.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 impl SiteServer {
     pub fn new(world: Arc<World>, authority: Arc<Authority>) -> SiteServer {
@@ -62,7 +80,7 @@ impl SiteServer {
     }
 
     /// Takes connections until dropped.
-    pub async fn serve(self, listener: TcpListener, port: Port) {
+    pub async fn serve(self, listener: TcpListener) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -70,7 +88,7 @@ impl SiteServer {
                     if let Ok((stream, _)) = accepted {
                         let server = self.clone();
                         // A connection's failure is the client's to see, as with any server.
-                        connections.spawn(async move { drop(server.connection(stream, port).await) });
+                        connections.spawn(async move { drop(server.accepted(stream).await) });
                     }
                 }
                 Some(_) = connections.join_next() => {}
@@ -78,42 +96,70 @@ impl SiteServer {
         }
     }
 
-    async fn connection(self, stream: TcpStream, port: Port) -> Result<(), Failure> {
-        let (IpAddr::V4(address), client) = (stream.local_addr()?.ip(), stream.peer_addr()?.ip()) else {
-            return Ok(());
-        };
+    async fn accepted(self, stream: TcpStream) -> Result<(), Failure> {
+        let (meant, client) = (stream.local_addr()?, stream.peer_addr()?.ip());
+        let IpAddr::V4(address) = meant.ip() else { return Ok(()) };
         stream.set_nodelay(true)?;
-        let mut first = [0];
-        if tokio::time::timeout(PATIENCE, stream.peek(&mut first)).await?? == 0 {
-            return Ok(());
-        }
-        let begins_tls = first[0] == TLS_HANDSHAKE;
-        let connection = Connection { client, address, scheme: "http", plain_to_tls: port == Port::Tls };
-        // TLS sent to a plain port is read as HTTP, which it is not, and answered so.
-        if port == Port::Plain || !begins_tls {
-            return self.answer_all(stream, connection).await;
-        }
-        let start = tokio::time::timeout(PATIENCE, LazyConfigAcceptor::new(Default::default(), stream)).await??;
-        let config = self.certificates.config(address, start.client_hello().server_name())?;
-        let stream = tokio::time::timeout(PATIENCE, start.into_stream(config)).await??;
-        self.answer_all(stream, Connection { scheme: "https", plain_to_tls: false, ..connection }).await
+        self.connection(stream, Connection { client, address, port: meant.port(), scheme: "http" }).await
     }
 
-    async fn answer_all(
+    /// Boxed, since a proxy's tunnel holds a connection again.
+    fn connection(
         self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        stream: impl Stream,
         connection: Connection,
-    ) -> Result<(), Failure> {
+    ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
+        Box::pin(async move {
+            let (beginning, mut stream) = tokio::time::timeout(PATIENCE, Prefixed::look(stream)).await??;
+            match (Port::of(connection.port), beginning) {
+                (_, Beginning::Nothing) => Ok(()),
+                (Port::Tls | Port::Any, Beginning::Tls) => self.tls(stream, connection).await,
+                // TLS sent to a plain port is read as HTTP, which it is not, and answered so.
+                (Port::Plain, _) | (_, Beginning::Http) => self.http(stream, connection).await,
+                (_, Beginning::Other) => {
+                    let (mut from, mut to) = tokio::io::split(&mut stream);
+                    tokio::io::copy(&mut from, &mut to).await?;
+                    Ok(to.shutdown().await?)
+                }
+            }
+        })
+    }
+
+    async fn tls(self, stream: impl Stream, connection: Connection) -> Result<(), Failure> {
+        let start = tokio::time::timeout(PATIENCE, LazyConfigAcceptor::new(Default::default(), stream)).await??;
+        let config = self.certificates.config(connection.address, start.client_hello().server_name())?;
+        let stream = tokio::time::timeout(PATIENCE, start.into_stream(config)).await??;
+        let connection = Connection { scheme: "https", ..connection };
+        if Port::of(connection.port) == Port::Tls {
+            return self.http(stream, connection).await;
+        }
+        // Where anything is spoken, anything may be in TLS too; but not TLS again.
+        let (beginning, mut stream) = tokio::time::timeout(PATIENCE, Prefixed::look(stream)).await??;
+        if beginning == Beginning::Http {
+            return self.http(stream, connection).await;
+        }
+        let (mut from, mut to) = tokio::io::split(&mut stream);
+        tokio::io::copy(&mut from, &mut to).await?;
+        Ok(to.shutdown().await?)
+    }
+
+    async fn http(self, stream: impl Stream, connection: Connection) -> Result<(), Failure> {
         let service = hyper::service::service_fn(move |request| {
             let server = self.clone();
             async move { Ok::<_, Infallible>(server.answer(request, connection).await) }
         });
-        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
+        auto::Builder::new(TokioExecutor::new()).serve_connection_with_upgrades(TokioIo::new(stream), service).await
     }
 
     async fn answer(&self, request: Request<Incoming>, connection: Connection) -> Response<Full<Bytes>> {
-        if connection.plain_to_tls {
-            return text(StatusCode::BAD_REQUEST, "The plain HTTP request was sent to HTTPS port\n".into());
+        let port = Port::of(connection.port);
+        if port == Port::Tls && connection.scheme == "http" {
+            let mut answer = text(StatusCode::BAD_REQUEST, "The plain HTTP request was sent to HTTPS port\n".into());
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return answer;
+        }
+        if port == Port::Any && request.method() == Method::CONNECT {
+            return self.tunnel(request, connection);
         }
         let (head, body) = request.into_parts();
         let only_head = head.method == Method::HEAD;
@@ -124,14 +170,15 @@ impl SiteServer {
         let of_header = || head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_string();
         let authority = head.uri.authority().map_or_else(of_header, ToString::to_string);
         let host = host_of(&authority).to_ascii_lowercase();
+        let site = self.world.sites(|sites| sites.get(&host));
+        if let Some(delay) = site.delay {
+            tokio::time::sleep(delay.min(LONGEST_DELAY)).await;
+        }
         let mut answer = if host == "httpbin.org" {
+            let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
             let question = httpbin::Question {
                 method: head.method,
-                url: format!(
-                    "{}://{authority}{}",
-                    connection.scheme,
-                    head.uri.path_and_query().map_or("/", |path| path.as_str())
-                ),
+                url: format!("{}://{authority}{target}", connection.scheme),
                 path: head.uri.path().to_string(),
                 query: head.uri.query().unwrap_or_default().to_string(),
                 headers: head.headers,
@@ -141,15 +188,37 @@ impl SiteServer {
             };
             httpbin::answer(question).await
         } else {
-            let named = if host.is_empty() { connection.address.to_string() } else { host.clone() };
+            let named = if host.is_empty() { connection.address.to_string() } else { host };
             page(&named)
         };
-        let site = self.world.sites(|sites| sites.get(&host));
         apply(&site, &mut answer);
         if only_head {
             without_body(&mut answer);
         }
         answer
+    }
+
+    /// A forward proxy: what comes through the tunnel reaches the site that was asked for.
+    fn tunnel(&self, request: Request<Incoming>, connection: Connection) -> Response<Full<Bytes>> {
+        let target = request.uri().authority().cloned();
+        let found = target.as_ref().and_then(|target| {
+            let port = target.port_u16()?;
+            let literal = target.host().parse().ok();
+            let address = literal.or_else(|| self.world.names(|names| names.outside(target.host())))?;
+            Some((address, port))
+        });
+        let Some((address, port)) = found else {
+            return text(StatusCode::BAD_GATEWAY, "The proxy does not know this host\n".into());
+        };
+        let server = self.clone();
+        let inside = Connection { address, port, scheme: "http", ..connection };
+        tokio::spawn(async move {
+            // A tunnel that does not come about is the client's to see.
+            if let Ok(upgraded) = hyper::upgrade::on(request).await {
+                let _ = server.connection(TokioIo::new(upgraded), inside).await;
+            }
+        });
+        Response::new(Full::default())
     }
 }
 

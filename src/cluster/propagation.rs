@@ -126,17 +126,19 @@ fn rejections(body: &Value) -> Vec<String> {
 
 /// Waits until no proxy has a warming listener or cluster. False at the deadline.
 async fn nothing_warms(proxies: &[&Admin], deadline: Instant) -> Result<bool, Error> {
-    for proxy in proxies {
+    let looks = proxies.iter().map(|proxy| async move {
         let mut looks = tokio::time::interval(LOOK_WARMING);
-        looks.tick().await;
-        while proxy.stats(WARMING).await?.iter().any(|(_, value)| *value != 0) {
+        loop {
+            looks.tick().await;
+            if proxy.stats(WARMING).await?.iter().all(|(_, value)| *value == 0) {
+                return Ok::<_, Error>(true);
+            }
             if Instant::now() >= deadline {
                 return Ok(false);
             }
-            looks.tick().await;
         }
-    }
-    Ok(true)
+    });
+    Ok(futures::future::try_join_all(looks).await?.into_iter().all(|still| still))
 }
 
 /// Watches the proxies' update counters until they have not moved for a while.

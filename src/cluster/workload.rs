@@ -40,7 +40,8 @@ const PROXY: &str = "istio-proxy";
 
 impl Cluster {
     /// The ready pods of a workload: of the Deployment of that name, else the pod of that name.
-    /// Waits (by watch) up to `limit` for one to be ready.
+    /// Waits (by watch) up to `limit` for
+    /// them to be ready.
     ///
     /// # Errors
     /// [`Error::Absent`] when there is no such workload, or none of its pods is ready in time.
@@ -57,29 +58,25 @@ impl Cluster {
             };
         };
         let selector = selector(&deployment);
-        let wait = async {
-            loop {
-                let (all, version) = self.list(&pods, namespace, &selector).await?;
-                let live: Vec<&Value> = all.iter().filter(|p| !is_going(p)).collect();
-                let wanted = deployment.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
-                let mut ready: PodSet = live.iter().filter(|p| is_ready(p)).map(|p| pod_of(p)).collect();
-                if !ready.is_empty() && (ready.len() == live.len() || ready.len() as u64 >= wanted) {
-                    ready.sort_by(|a, b| a.name.cmp(&b.name));
-                    return Ok(ready);
-                }
-                if wanted == 0 {
-                    return Err(scaled_down(workload));
-                }
-                // Any change of any of them may be the one.
-                let params = WatchParams::default().labels(&selector);
-                self.watch_until(&pods, namespace, params, &version, &|_| true).await?;
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            let (all, version) = self.list(&pods, namespace, &selector).await?;
+            let live: Vec<&Value> = all.iter().filter(|p| !is_going(p)).collect();
+            let wanted = deployment.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+            let mut ready: PodSet = live.iter().filter(|p| is_ready(p)).map(|p| pod_of(p)).collect();
+            if !ready.is_empty() && (ready.len() == live.len() || ready.len() as u64 >= wanted) {
+                ready.sort_by(|a, b| a.name.cmp(&b.name));
+                return Ok(ready);
             }
-        };
-        match tokio::time::timeout(limit, wait).await {
-            Ok(result) => result,
-            Err(_) => {
-                let (all, _) = self.list(&pods, namespace, &selector).await?;
-                Err(not_ready(workload, &all))
+            if wanted == 0 {
+                return Err(scaled_down(workload));
+            }
+            // Any change of any of them may be the one.
+            let params = WatchParams::default().labels(&selector);
+            let changed = self.watch_until(&pods, namespace, params, &version, &|_| true);
+            match tokio::time::timeout_at(deadline, changed).await {
+                Ok(watched) => watched.map(|_| ())?,
+                Err(_) => return Err(not_ready(workload, &all)),
             }
         }
     }

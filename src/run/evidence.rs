@@ -29,6 +29,9 @@ pub struct Marks {
     pods: Vec<(Workload, Vec<Arc<Proxy>>)>,
 }
 
+/// A gateway that refuses a connection may write nothing at all.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(20);
+
 /// What was gathered from the API, kept until the next change.
 #[derive(Default)]
 pub struct Gatherer {
@@ -107,20 +110,27 @@ impl Marks {
                 return;
             }
             let Some(line) = follower.since(*mark).into_iter().find(|l| holds_address(l, &joined)) else { return };
-            self.wait_next_hop(&line, proxy, deadline).await;
+            self.wait_next_hop(&line, &joined, proxy, deadline).await;
         }
     }
 
-    /// If the sidecar's line names a followed pod as its upstream, waits for that pod's line too.
-    async fn wait_next_hop(&self, line: &str, source: &Proxy, deadline: tokio::time::Instant) {
-        let from: Vec<&str> = addresses(line).filter(|a| host_of(a) == source.pod.ip).collect();
+    /// If the sidecar's line names a followed pod as its upstream, waits for that pod's line too: the one
+    /// that was called from the sidecar's address; where no connection stood, any, but not for long.
+    async fn wait_next_hop(&self, line: &str, joined: &str, source: &Proxy, deadline: tokio::time::Instant) {
+        let own = addresses(line).filter(|a| host_of(a) == source.pod.ip && !holds_address(joined, a));
+        let from: Vec<&str> = own.collect();
+        let soon = tokio::time::Instant::now() + REFUSAL_PATIENCE;
         for (_, pods) in &self.pods {
             for next in pods.iter().filter(|p| p.pod.uid != source.pod.uid) {
                 let is_upstream = addresses(line).any(|a| host_of(a) == next.pod.ip);
-                if let (true, Some((follower, mark))) = (is_upstream, self.at.get(&next.pod.uid)) {
-                    let wanted = |l: &str| from.iter().any(|a| holds_address(l, a));
-                    follower.wait_line(*mark, deadline, wanted).await;
-                }
+                let (true, Some((follower, mark))) = (is_upstream, self.at.get(&next.pod.uid)) else { continue };
+                match from.is_empty() {
+                    true => follower.wait_line(*mark, deadline.min(soon), |_| true).await,
+                    false => {
+                        let wanted = |l: &str| from.iter().any(|a| holds_address(l, a));
+                        follower.wait_line(*mark, deadline, wanted).await
+                    }
+                };
             }
         }
     }
@@ -147,6 +157,22 @@ impl Marks {
 }
 
 impl Gatherer {
+    /// The dumps that `needs` ask for, to be had while something else is done: what [`Self::gather`] takes
+    /// then is at hand. Errors are left to it.
+    pub async fn ahead(&self, proxies: &mut Proxies, needs: &[Need]) -> impl Future<Output = ()> + use<> {
+        let change = self.change;
+        let mut wanted = vec![];
+        for need in needs {
+            if let Need::Dump(workload) = need {
+                wanted.extend(proxies.of(workload).await.unwrap_or_default());
+            }
+        }
+        wanted.retain(|p| p.pod.proxy_container.is_some());
+        async move {
+            join_all(wanted.iter().map(|proxy| proxy.dump(change, false))).await;
+        }
+    }
+
     /// Fetches what `needs` ask for. `fresh` asks the proxies anew though nothing of ours changed.
     /// What is not there of `known.optional` is left out.
     pub async fn gather(
@@ -176,27 +202,20 @@ impl Gatherer {
                 Need::Istio => evidence.istio = self.istio(cluster).await?,
             }
         }
+        let mut asked = vec![];
         for (key, (workload, with_dump)) in wanted {
             let pods = match proxies.of(&workload).await {
                 Err(Error::Absent { .. }) if known.optional == Some(&workload) => continue,
                 pods => pods?,
             };
             let change = self.change;
-            let asked = pods.iter().map(|proxy| async move {
-                let has_envoy = proxy.pod.proxy_container.is_some();
-                let dump = match with_dump && has_envoy {
-                    true => Some((*proxy.dump(change, fresh).await?).clone()),
-                    false => None,
-                };
-                Ok::<_, Error>(ProxyPod {
-                    pod: proxy.pod.name.clone(),
-                    ip: proxy.pod.ip.clone(),
-                    dump,
-                    log: marks.lines(proxy),
-                })
+            asked.push(async move {
+                let pods =
+                    try_join_all(pods.iter().map(|p| pod_evidence(p, marks, with_dump.then_some(change), fresh)));
+                Ok::<_, Error>((key, pods.await?))
             });
-            evidence.proxies.insert(key, try_join_all(asked).await?);
         }
+        evidence.proxies.extend(try_join_all(asked).await?);
         Ok(evidence)
     }
 
@@ -227,6 +246,15 @@ impl Gatherer {
         self.istio = Some((self.change, found.clone()));
         Ok(found)
     }
+}
+
+/// What one pod has to say; its dump with the number of the latest change, if it is wanted.
+async fn pod_evidence(proxy: &Proxy, marks: &Marks, dump: Option<u64>, fresh: bool) -> Result<ProxyPod, Error> {
+    let dump = match dump.filter(|_| proxy.pod.proxy_container.is_some()) {
+        Some(change) => Some((*proxy.dump(change, fresh).await?).clone()),
+        None => None,
+    };
+    Ok(ProxyPod { pod: proxy.pod.name.clone(), ip: proxy.pod.ip.clone(), dump, log: marks.lines(proxy) })
 }
 
 /// How long to wait for a probe's log lines: long where logs are flushed seldom. `left` is what is left

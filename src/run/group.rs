@@ -67,7 +67,11 @@ impl Runner {
         let settled = self.settle(scenario, &needs).await?;
         if let Some((_, _, exec)) = &group.exec {
             self.set_marks(&all_needs).await?;
-            self.run_exec(exec).await?;
+            // What is proven to have arrived does not change by a probe.
+            let asked: &[Need] = if settled.proven { &needs } else { &[] };
+            let ahead = self.gatherer.ahead(&mut self.proxies, asked).await;
+            let (_, ran) = tokio::join!(ahead, self.run_exec(exec));
+            ran?;
         }
         let repeatable = match &group.exec {
             Some((_, _, exec)) => exec.every.is_some() || curl::is_safe_to_repeat(&self.words(exec)),

@@ -54,6 +54,23 @@ impl Proxies {
         Ok(proxies)
     }
 
+    /// Looks up several workloads at once, as far as they are ready now.
+    pub async fn look_up(&mut self, workloads: &[&Workload]) {
+        let cluster = &self.cluster;
+        let unknown = workloads.iter().filter(|w| !self.by_workload.contains_key(**w));
+        let asked = unknown.map(|w| async move {
+            let pods = cluster.pods(&w.namespace, &w.name, Duration::from_millis(1)).await;
+            ((*w).clone(), pods)
+        });
+        let found = futures::future::join_all(asked).await;
+        for (workload, pods) in found {
+            if let Ok(pods) = pods {
+                let proxies = pods.into_iter().map(|pod| self.proxy(pod)).collect();
+                self.by_workload.insert(workload, proxies);
+            }
+        }
+    }
+
     fn proxy(&mut self, pod: Pod) -> Arc<Proxy> {
         let cluster = &self.cluster;
         let fresh = || {

@@ -131,6 +131,9 @@ impl Runner {
         self.state = State { name: scenario.name.clone(), begun: Some(jiff::Timestamp::now()), ..State::default() };
         // Pods may have come and gone since the last scenario.
         self.proxies.forget_pods();
+        self.proxies.look_up(&workloads(scenario)).await;
+        // While objects are applied, connections to the proxies are opened.
+        self.meet_proxies();
         let (mut verdict, mut reason) = match self.steps(scenario).await {
             Ok(verdict) => (verdict, None),
             Err(Stop::Failed) => (Verdict::Failed, None),
@@ -315,11 +318,16 @@ impl Runner {
         asked.dedup_by(|a, b| a.pod.uid == b.pod.uid);
         let admins: Vec<_> = asked.iter().map(|p| &p.admin).collect();
         let settled = self.propagation.settle(&admins, scenario.within.max(SETTLE_LIMIT)).await?;
-        for proxy in self.proxies.unseen() {
-            self.versions.of_proxy(proxy);
-        }
+        self.meet_proxies();
         self.settled = Some(settled.clone());
         Ok(settled)
+    }
+
+    /// Asks proxies that are new for their versions, beside the work.
+    fn meet_proxies(&mut self) {
+        for proxy in self.proxies.unseen() {
+            self.versions.of_proxy(&self.cluster, proxy);
+        }
     }
 
     /// Undoes everything. False when something could not be.
@@ -395,6 +403,17 @@ impl Runner {
         self.finished(index, step, verdict, begun.elapsed(), Some(failure));
         stop
     }
+}
+
+/// The workloads of a scenario's commands, and its gateway.
+fn workloads(scenario: &Scenario) -> Vec<&Workload> {
+    let mut found = vec![&scenario.gateway];
+    for step in &scenario.steps {
+        if let StepKind::Exec(exec) = &step.kind {
+            found.extend(exec.workload.iter().filter(|w| !found.contains(w)).collect::<Vec<_>>());
+        }
+    }
+    found
 }
 
 /// The exec or expectation at `at` with all expectations right behind it.

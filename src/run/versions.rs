@@ -27,9 +27,11 @@ impl Versions {
         });
     }
 
-    pub fn of_proxy(&mut self, proxy: Arc<Proxy>) {
-        let events = self.events.clone();
+    /// Opens the proxy's log and admin connection on the way.
+    pub fn of_proxy(&mut self, cluster: &Cluster, proxy: Arc<Proxy>) {
+        let (cluster, events) = (cluster.clone(), self.events.clone());
         self.asking.spawn(async move {
+            proxy.log(&cluster).await;
             let Ok(info) = proxy.admin.server_info().await else { return };
             let component = format!("Envoy of {}.{}", proxy.pod.name, proxy.pod.namespace);
             let version = info["version"].as_str().map(short).unwrap_or_default();

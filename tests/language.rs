@@ -4,9 +4,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use egress_scn::{check, diag};
+use egress_scn::{check, diag, syntax};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = std::fs::read_dir("tests/language")
@@ -96,5 +96,186 @@ fn links_between_manifests() {
         std::fs::write("tests/language/links.txt", &new).unwrap();
     } else {
         assert_eq!(table, new);
+    }
+}
+
+/// Every scenario text at hand: the golden cases and the project's own.
+fn texts() -> Vec<(String, String)> {
+    let own = std::fs::read_dir("scenarios").unwrap().map(|e| e.unwrap().path());
+    let files = cases().into_iter().map(|c| c.join("input.egress")).chain(own.filter(|p| p.is_file()));
+    files.filter_map(|f| Some((f.display().to_string(), std::fs::read_to_string(&f).ok()?))).collect()
+}
+
+/// What a text says, without where it says it: statements with their spans left out, heredocs as they are read.
+fn meaning(name: &str, text: &str) -> Vec<String> {
+    let source = Arc::new(diag::Source { name: name.into(), text: text.into() });
+    static SPANS: LazyLock<regex::Regex> = LazyLock::new(|| regex::Regex::new(r"[0-9]+\.\.[0-9]+").unwrap());
+    let parsed = syntax::parse(&source);
+    let mut out: Vec<String> = vec![];
+    for statement in &parsed.statements {
+        out.push(SPANS.replace_all(&format!("{:?}", statement.verb), "").into_owned());
+        if let syntax::Verb::Apply(syntax::Manifests::Heredoc(heredoc)) = &statement.verb {
+            let body = &text[heredoc.body.clone()];
+            let depth = |l: &str| l.len() - l.trim_start_matches(' ').len();
+            let common = body.lines().filter(|l| !l.trim().is_empty()).map(depth).min().unwrap_or(0);
+            out.extend(body.lines().map(|l| l[common.min(depth(l))..].to_string()));
+        }
+    }
+    out.extend(parsed.errors.iter().map(|d| format!("{} {}", d.code, d.title)));
+    out
+}
+
+fn check_layout(name: &str, text: &str) {
+    let once = syntax::format(text);
+    assert_eq!(meaning(name, text), meaning(name, &once), "{name}:\n{text:?}\n{once:?}");
+    assert_eq!(once, syntax::format(&once), "{name}: laid out twice\n{text:?}");
+    let comments = |t: &str| {
+        let of = |k: &syntax::Token| k.kind == syntax::TokenKind::Comment;
+        let shown = |k: syntax::Token| t[k.span].trim_end_matches([' ', '\t', '\r']).to_string();
+        syntax::tokens(t).into_iter().filter(of).map(shown).collect::<Vec<_>>()
+    };
+    assert_eq!(comments(text), comments(&once), "{name}: {text:?}");
+}
+
+fn check_tokens(name: &str, text: &str) {
+    let mut at = 0;
+    for token in syntax::tokens(text) {
+        assert_eq!(token.span.start, at, "{name}: {text:?}");
+        assert!(token.span.end > at, "{name}: an empty token at {at} of {text:?}");
+        at = token.span.end;
+    }
+    assert_eq!(at, text.len(), "{name}: {text:?}");
+}
+
+#[test]
+fn laying_out_keeps_the_meaning_and_settles() {
+    texts().iter().for_each(|(name, text)| check_layout(name, text));
+}
+
+#[test]
+fn tokens_cover_every_byte() {
+    texts().iter().for_each(|(name, text)| check_tokens(name, text));
+}
+
+/// Any text at all: nothing panics, no byte is lost, laying out keeps the meaning, every mistake has a place.
+#[test]
+fn any_text_is_read() {
+    let texts = texts();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below.max(1) as u64) as usize
+    };
+    let bits = [
+        "\"",
+        "'",
+        "\\",
+        "\\\n",
+        "#",
+        " # ",
+        "<<YAML\n",
+        "\nYAML\n",
+        "\"\"\"",
+        "${",
+        "}",
+        "$${",
+        "/",
+        "|",
+        "\r\n",
+        "\n",
+        "\t",
+        " ",
+        "한",
+        "\u{feff}",
+        "\u{1b}",
+        "\u{0}",
+        "end\n",
+        "for\n",
+        "scenario x\n",
+        "expect ",
+        "matches /",
+        "\u{3000}",
+        "\r",
+        "[",
+        "=",
+        "->",
+    ];
+    for round in 0..400 {
+        let (name, text) = &texts[next(texts.len())];
+        let mut text = text.clone();
+        for _ in 0..=next(4) {
+            let mut at = next(text.len() + 1);
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            if next(3) == 0 {
+                let end = (at..=text.len()).skip(1 + next(6)).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len());
+                text.replace_range(at..end, "");
+            } else {
+                text.insert_str(at, bits[next(bits.len())]);
+            }
+        }
+        let name = format!("{name} (round {round})");
+        check_tokens(&name, &text);
+        check_layout(&name, &text);
+        let source = Arc::new(diag::Source { name: "any.egress".into(), text });
+        let (_, found) = check::source(&source, Path::new("tests/language/any.egress"));
+        for d in &found {
+            assert!(!d.labels.is_empty(), "{name}: {} {} has no place", d.code, d.title);
+            let shown = diag::render(d, false);
+            assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{name}: {shown:?}");
+        }
+    }
+}
+
+/// The fenced examples of a page: what stands behind `egress` on the fence, the line, the text.
+fn examples(page: &str) -> Vec<(String, usize, String)> {
+    let mut out = vec![];
+    let mut open: Option<(String, usize, String)> = None;
+    for (index, line) in page.lines().enumerate() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(info)) => open = Some((info.to_string(), index + 1, String::new())),
+            (Some(_), Some(_)) => out.extend(open.take().filter(|(info, ..)| info.starts_with("egress"))),
+            (Some((_, _, text)), None) => text.push_str(&format!("{line}\n")),
+            (None, None) => {}
+        }
+    }
+    out
+}
+
+/// Every example of the reference is right, or wrong in just the way that it says.
+#[test]
+fn the_reference_is_true() {
+    let page = std::fs::read_to_string("docs/language.md").unwrap();
+    let examples = examples(&page);
+    assert!(examples.len() > 10);
+    for (info, line, text) in &examples {
+        let source = Arc::new(diag::Source { name: format!("docs/language.md:{line}"), text: text.clone() });
+        let (scenarios, found) = check::source(&source, Path::new("scenarios/example.egress"));
+        let wanted: Vec<&str> = info.split_once('=').map(|(_, code)| code).into_iter().collect();
+        let codes: Vec<&str> = found.iter().map(|d| d.code).collect();
+        assert_eq!(codes, wanted, "{}", diag::render_all(&found, false));
+        assert!(!wanted.is_empty() || scenarios.iter().any(|s| !s.steps.is_empty()));
+    }
+    let korean = std::fs::read_to_string("docs/ko/language.md").unwrap();
+    let texts = |page: &str| self::examples(page).into_iter().map(|(info, _, text)| (info, text)).collect::<Vec<_>>();
+    assert_eq!(texts(&page), texts(&korean), "the Korean page shows the same examples");
+}
+
+/// The reference's grammar is the grammar.
+#[test]
+fn the_grammar_is_shown() {
+    let path = "docs/language.md";
+    let page = std::fs::read_to_string(path).unwrap();
+    let grammar = std::fs::read_to_string("grammar/egress.pest").unwrap();
+    let (before, rest) = page.split_once("<!-- grammar -->").unwrap();
+    let (_, after) = rest.split_once("<!-- /grammar -->").unwrap();
+    let want = format!("{before}<!-- grammar -->\n\n```pest\n{grammar}```\n\n<!-- /grammar -->{after}");
+    if std::env::var_os("EGRESS_SCN_UPDATE").is_some() {
+        std::fs::write(path, &want).unwrap();
+    } else {
+        assert_eq!(page, want, "EGRESS_SCN_UPDATE=1 cargo test --test language the_grammar");
     }
 }

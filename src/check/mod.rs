@@ -71,10 +71,17 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario
     let built = plan::build(&parsed, &files);
     let mut found = parsed.errors;
     found.extend(built.diagnostics);
+    // Doubts about a scenario that was not read whole would blame the mistake twice.
+    let wrong = found.iter().any(Diagnostic::is_error);
+    if wrong {
+        found.retain(|d| d.is_error() || d.code == "W0235");
+    }
     let ambient = files.ambient();
     for (index, scenario) in built.scenarios.iter().enumerate() {
         let objects = applied(scenario);
-        found.extend(soundness::check(scenario, &objects, &ambient));
+        if !wrong {
+            found.extend(soundness::check(scenario, &objects, &ambient));
+        }
         found.extend(links::links_beside(&objects, &ambient, &scenario.namespace));
         for (_, name, place) in built.routes.iter().filter(|(i, ..)| *i == index) {
             found.push(soundness::route(name, place, &objects, &ambient, &scenario.namespace));

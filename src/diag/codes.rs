@@ -187,6 +187,21 @@ pub const CODES: &[Code] = &[
     code("W0230", "a capture is never used", "It would be read and forgotten."),
     code("W0231", "a `for` variable is never used", "The same steps would run several times."),
     code(
+        "W0232",
+        "only negative evidence",
+        "A request that fails can fail for any reason. A positive control (a request by the same client that succeeds, or by another client to the same host) shows that client, DNS and network work, so that the block is what was meant.",
+    ),
+    code(
+        "W0233",
+        "a status alone",
+        "For a host with a gateway applied, 200 also comes when the traffic goes past the gateway. `via` or `path` shows the way it took; a fact of a listener or cluster is at least a second witness.",
+    ),
+    code(
+        "W0234",
+        "a scenario checks nothing",
+        "Without an `expect` nothing can fail; a run in which nothing is checked does not pass.",
+    ),
+    code(
         "W0235",
         "a modifier is handed to the command",
         "Behind `exec` all words belong to the command. `within` and its like stand on an `expect`.",

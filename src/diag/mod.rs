@@ -76,6 +76,11 @@ impl Diagnostic {
         Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, title) }
     }
 
+    /// Stands for something that was told already; never shown.
+    pub(crate) fn told() -> Self {
+        Diagnostic::error("", "")
+    }
+
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }

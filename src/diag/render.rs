@@ -91,7 +91,7 @@ fn wrapped(drawn: &str) -> String {
             let wide = columns(word);
             if index > 0 && at + 1 + wide > width {
                 out.push('\n');
-                out.push_str(&" ".repeat(indent));
+                out.push_str(&gutter(before, indent));
                 at = 0;
             } else if index > 0 {
                 out.push(' ');
@@ -102,6 +102,17 @@ fn wrapped(drawn: &str) -> String {
         }
     }
     out
+}
+
+/// What stands left of a label's further lines: the rule goes on where the excerpt does.
+fn gutter(before: &str, indent: usize) -> String {
+    match before.find('│') {
+        Some(at) if !before[..at].contains('╰') => {
+            let column = columns(&before[..at]);
+            format!("{}│{}", " ".repeat(column), " ".repeat(indent.saturating_sub(column + 1)))
+        }
+        _ => " ".repeat(indent),
+    }
 }
 
 /// Terminal columns of a text, ANSI styles not counted.

@@ -4,14 +4,19 @@
 /// (transpositions count once), upper and lower case alike. `None` when nothing is near.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
+    let candidates: Vec<&str> = candidates.into_iter().collect();
     let limit = (lower.chars().count() / 3).clamp(1, 4);
-    candidates
-        .into_iter()
+    let near = candidates
+        .iter()
+        .copied()
         .filter(|c| *c != word)
         .map(|c| (distance(&lower, &c.to_lowercase(), limit), c))
         .filter(|(d, _)| *d <= limit)
         .min_by_key(|(d, c)| (*d, c.len()))
-        .map(|(_, c)| c)
+        .map(|(_, c)| c);
+    // A word that breaks off: `requireClientCert`.
+    let longer = |c: &&str| lower.chars().count() >= 4 && c.to_lowercase().starts_with(&lower) && *c != word;
+    near.or_else(|| candidates.into_iter().find(longer))
 }
 
 /// Optimal string alignment distance; more than `limit` comes back as `limit + 1`.
@@ -50,6 +55,7 @@ mod tests {
         assert_eq!(nearest("Apply", verbs), Some("apply"));
         assert_eq!(nearest("scenrio", verbs), Some("scenario"));
         assert_eq!(nearest("zzz", verbs), None);
+        assert_eq!(nearest("requireClientCert", ["requireClientCertificate"]), Some("requireClientCertificate"));
         assert_eq!(nearest("서비스", ["서비즈", "apply"]), Some("서비즈"));
     }
 }

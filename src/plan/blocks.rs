@@ -117,8 +117,15 @@ impl<'a> Cutter<'a, '_> {
             }
             Verb::Row(cells) => self.row(statement, cells),
             Verb::End => self.end(statement),
-            Verb::Broken { opens: true } => self.open_block(statement, None),
-            Verb::Broken { opens: false } => {}
+            Verb::Broken(broken) => {
+                // Kept as a step, so that the names and the exec it was to bring are known below.
+                if !self.before_first_scenario() {
+                    self.body().push(Node::Step(statement));
+                }
+                if broken.opens {
+                    self.open_block(statement, None);
+                }
+            }
             _ => self.step(statement),
         }
     }
@@ -224,16 +231,15 @@ impl<'a> Cutter<'a, '_> {
                 names.push(Name { span: cell.span.clone(), text });
             }
         } else if cells.len() != names.len() {
-            let d =
-                Diagnostic::error("E0121", format!("{} cells, and the table has {} columns", cells.len(), names.len()))
-                    .at(place, "")
-                    .at(
-                        Place {
-                            source: self.source.clone(),
-                            span: names[0].span.start..names[names.len() - 1].span.end,
-                        },
-                        "the columns",
-                    );
+            let d = Diagnostic::error(
+                "E0121",
+                format!("{}, and the table has {}", several(cells.len(), "cell"), several(names.len(), "column")),
+            )
+            .at(place, "")
+            .at(
+                Place { source: self.source.clone(), span: names[0].span.start..names[names.len() - 1].span.end },
+                "the columns",
+            );
             self.errors.push(d);
         } else {
             rows.push((statement, cells));
@@ -291,6 +297,10 @@ fn first_word(text: &str) -> &str {
 fn first_line(text: &str, span: &Span) -> Span {
     let line = text[span.clone()].lines().next().unwrap_or("");
     span.start..span.start + line.len()
+}
+
+fn several(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// The grammar's `name`.

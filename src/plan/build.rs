@@ -52,11 +52,16 @@ pub fn build(parsed: &Parsed, manifests: &dyn Manifests) -> Built {
         last_exec: None,
         routes: vec![],
         index: 0,
+        first: Place {
+            source: parsed.source.clone(),
+            span: parsed.statements.first().map_or(0..0, |s| s.span.clone()),
+        },
     };
     let mut file = Headers { within: DEFAULT_WITHIN, ..Headers::default() };
     builder.headers(&headers, &mut file);
     let out: Vec<Scenario> = scenarios.iter().map(|s| builder.scenario(&parsed.source, s, &file)).collect();
     duplicate_titles(&out, &mut builder.errors);
+    builder.errors.retain(|d| !d.code.is_empty());
     Built { scenarios: out, diagnostics: builder.errors, routes: builder.routes }
 }
 
@@ -83,11 +88,14 @@ pub(super) struct Builder<'m> {
     last_exec: Option<LastExec>,
     routes: Vec<(usize, String, Place)>,
     index: usize,
+    /// The file's first statement.
+    first: Place,
 }
 
 #[derive(Clone)]
 struct LastExec {
-    step: usize,
+    /// `None`: the exec itself is wrong, which was told; what is about it is not blamed.
+    step: Option<usize>,
     workload: Option<Workload>,
     /// An `apply` or `delete` behind the exec: what it showed is of before that.
     changed: Option<Span>,
@@ -122,7 +130,9 @@ impl Builder<'_> {
             Ok(value) => Some(value),
             Err(Unfit { why, help }) => {
                 let shown = text.lines().next().unwrap_or("");
-                let mut d = Diagnostic::error("E0205", format!("`{shown}`: {why}")).at(self.place(span), why.clone());
+                let near = if why.starts_with("did you mean") { why.as_str() } else { "" };
+                let title = if near.is_empty() { why.as_str() } else { "does not fit here" };
+                let mut d = Diagnostic::error("E0205", format!("`{shown}`: {title}")).at(self.place(span), near);
                 d.help.extend(help);
                 self.error(d);
                 None
@@ -185,13 +195,16 @@ impl Builder<'_> {
                 Verb::Set { name, words } => {
                     let mut errors = vec![];
                     let words = self.scope.words(words, &mut errors);
+                    let value = match errors.is_empty() {
+                        true => Value::Set(words.into_iter().map(|w| w.text).collect()),
+                        false => Value::Broken,
+                    };
                     self.errors.extend(errors);
-                    let words = words.into_iter().map(|w| w.text).collect();
-                    self.define(name, Value::Set(words), level);
+                    self.define(name, value, level);
                 }
                 Verb::Let { name, word } => {
-                    let text = self.fixed(word).unwrap_or_default();
-                    self.define(name, Value::One(text), level);
+                    let value = self.fixed(word).map_or(Value::Broken, Value::One);
+                    self.define(name, value, level);
                 }
                 Verb::Text(text) => headers.texts.push(text.clone()),
                 Verb::Criteria(word) => headers.criteria.extend(self.fixed(word)),
@@ -254,7 +267,8 @@ impl Builder<'_> {
         }
         let place = match block.line {
             Some((line, ..)) => self.place(&line.span),
-            None => self.place(&(0..0)),
+            // The first line that says something.
+            None => self.first.clone(),
         };
         let name = match block.line {
             Some((_, title, _)) => self.fixed(title).unwrap_or_default().nfc().collect(),
@@ -293,7 +307,7 @@ impl Builder<'_> {
     /// Warns of names from `level` on that nothing refers to.
     fn unused(&mut self, level: usize, what: &str) {
         for binding in &self.scope.bindings[level.min(self.scope.bindings.len())..] {
-            if !binding.is_used() {
+            if !binding.is_used() && binding.value != Value::Broken {
                 let code = if what == "capture" { "W0230" } else { "W0231" };
                 let d = Diagnostic::warning(code, format!("the {what} `{}` is never used", binding.name))
                     .at(self.scope.place(&binding.span), "nothing below refers to it")
@@ -343,7 +357,7 @@ impl Builder<'_> {
             self.nodes(body, level);
             // Captures made inside stay known behind the block; the variables do not.
             let captures = self.scope.bindings.split_off(variables);
-            if index == 0 {
+            if index == 0 && !body.is_empty() {
                 self.unused(inner, "variable");
             }
             self.scope.bindings.truncate(inner);
@@ -372,6 +386,15 @@ impl Builder<'_> {
             Verb::Note(word) => self.fixed(word).map(StepKind::Note),
             Verb::Pause(word) => self.fixed(word).map(StepKind::Pause),
             Verb::Expect(expect) => super::expectation::build(self, expect, statement).map(StepKind::Expect),
+            Verb::Broken(broken) => {
+                for name in &broken.names {
+                    self.scope.bindings.push(Binding::broken(name));
+                }
+                if broken.exec {
+                    self.last_exec = Some(LastExec { step: None, workload: None, changed: None });
+                }
+                None
+            }
             _ => None,
         };
         if let Some(kind) = kind {
@@ -466,6 +489,7 @@ impl Builder<'_> {
     }
 
     fn exec(&mut self, exec: &syntax::Exec, statement: &Statement) -> Option<StepKind> {
+        self.last_exec = Some(LastExec { step: None, workload: None, changed: None });
         let workload = match &exec.target {
             Some(word) => Some(self.workload(word)?),
             None => None,
@@ -483,11 +507,11 @@ impl Builder<'_> {
         self.errors.extend(errors);
         self.scope.given.clear();
         self.modifiers_in_command(exec, statement);
-        let step = self.steps.len();
-        self.last_exec = Some(LastExec { step, workload: workload.clone(), changed: None });
         if self.errors.iter().skip(before).any(Diagnostic::is_error) {
             return None;
         }
+        let step = Some(self.steps.len());
+        self.last_exec = Some(LastExec { step, workload: workload.clone(), changed: None });
         Some(StepKind::Exec(Exec { workload, container, command, every: None, has_expects: false }))
     }
 
@@ -518,10 +542,7 @@ impl Builder<'_> {
         level: usize,
     ) -> Option<StepKind> {
         let source = match source {
-            syntax::CaptureSource::List(list) => {
-                let (list, on) = self.list(list)?;
-                Some(CaptureSource::List { list, on })
-            }
+            syntax::CaptureSource::List(list) => self.list(list).map(|(list, on)| CaptureSource::List { list, on }),
             syntax::CaptureSource::Stdout => self.probe(statement).map(|_| CaptureSource::Stdout),
             syntax::CaptureSource::Header(word) => {
                 let header = self.fixed(word);
@@ -530,7 +551,12 @@ impl Builder<'_> {
         };
         // Captured again in the next round of a `for`: the same name, its newest value.
         let again = self.scope.find(&name.text).is_some_and(|b| b.span == name.span);
-        if !again {
+        if again {
+            return source.map(|source| StepKind::Capture { name: name.text.clone(), source });
+        }
+        if source.is_none() {
+            self.scope.bindings.push(Binding::broken(name));
+        } else {
             self.define(name, Value::Capture, level);
         }
         source.map(|source| StepKind::Capture { name: name.text.clone(), source })
@@ -554,6 +580,9 @@ impl Builder<'_> {
         }
         if let Some(workload) = self.last_exec.as_ref().and_then(|l| l.workload.clone()) {
             return Some(workload);
+        }
+        if let Some(LastExec { step: None, .. }) = self.last_exec {
+            return None;
         }
         let d = Diagnostic::error("E0211", "on which proxy?")
             .at(self.place(span), "no `exec` before this says which workload is meant")
@@ -611,7 +640,7 @@ impl Builder<'_> {
                 self.error(d);
                 None
             }
-            Some(last) => Some(last.step),
+            Some(last) => last.step,
         }
     }
 

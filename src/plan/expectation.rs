@@ -285,11 +285,22 @@ fn one_of(word: &str, known: &[&str]) -> Result<String, Unfit> {
     let plain = |w: &str| w.to_lowercase().replace('-', "_");
     match known.iter().find(|k| plain(k) == plain(word)) {
         Some(k) => Ok(k.to_string()),
-        None => Err(match crate::diag::suggest::nearest(word, known.iter().copied()) {
+        None => Err(match guess(word, known).or_else(|| crate::diag::suggest::nearest(word, known.iter().copied())) {
             Some(near) => {
                 Unfit { why: format!("did you mean `{near}`?"), help: Some(format!("known are: {}", known.join(" "))) }
             }
             None => Unfit { why: "unknown".into(), help: Some(format!("known are: {}", known.join(" "))) },
         }),
     }
+}
+
+/// `mtls` is what people say; Istio names it ISTIO_MUTUAL.
+fn guess<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let meant = match word.to_lowercase().as_str() {
+        "mtls" | "istio" => "ISTIO_MUTUAL",
+        "off" | "disable" | "plain" => "none",
+        "dns" => "STRICT_DNS",
+        _ => return None,
+    };
+    known.iter().copied().find(|k| *k == meant)
 }

@@ -19,6 +19,8 @@ pub enum Value {
     One(String),
     /// Known only when the run reaches it.
     Capture,
+    /// The line that gives it is wrong: told there, so nothing is said where it is used.
+    Broken,
 }
 
 #[derive(Debug, Clone)]
@@ -33,6 +35,13 @@ pub struct Binding {
 impl Binding {
     pub fn new(name: &Name, value: Value) -> Self {
         Binding { name: name.text.clone(), value, span: name.span.clone(), used: Rc::default() }
+    }
+
+    /// A name whose line is wrong: known, so that nothing is said where it is used.
+    pub fn broken(name: &Name) -> Self {
+        let binding = Binding::new(name, Value::Broken);
+        binding.used.set(true);
+        binding
     }
 
     pub fn is_used(&self) -> bool {
@@ -72,7 +81,10 @@ impl Scope {
     fn lookup(&self, name: &Name) -> Found<&Binding> {
         if let Some(found) = self.find(&name.text) {
             found.used.set(true);
-            return Ok(found);
+            return match found.value {
+                Value::Broken => Err(Box::new(Diagnostic::told())),
+                _ => Ok(found),
+            };
         }
         let d = Diagnostic::error("E0201", format!("nothing is named `{}` here", name.text));
         let known = self.bindings.iter().map(|b| b.name.as_str());
@@ -122,7 +134,7 @@ impl Scope {
                         [one] => push(&mut parts, one),
                         _ => return Err(self.no_set(name, words)),
                     },
-                    Value::Capture => parts.push(Part::Capture(name.text.clone())),
+                    Value::Capture | Value::Broken => parts.push(Part::Capture(name.text.clone())),
                 },
             }
         }
@@ -200,7 +212,7 @@ impl Scope {
                     [one] => Ok(regex::escape(one)),
                     _ => Err(self.no_set(&name, words)),
                 },
-                Value::Capture => Err(self.no_capture(&name)),
+                Value::Capture | Value::Broken => Err(self.no_capture(&name)),
             }
         })
     }
@@ -238,7 +250,7 @@ impl Scope {
                         [one] => inline.replaced(one, span),
                         _ => return Err(self.no_set(&name, words)),
                     },
-                    Value::Capture => return Err(self.no_capture(&name)),
+                    Value::Capture | Value::Broken => return Err(self.no_capture(&name)),
                 }
                 from = dollar + end + 3;
             } else {
@@ -255,26 +267,32 @@ impl Scope {
         let raw = &self.source.text[span.clone()];
         let head = raw.find("<<").and_then(|i| raw[i..].find('\n').map(|n| i + n)).unwrap_or(raw.len());
         let line = raw[..head].replace("\\\r\n", " ").replace("\\\n", " ");
-        let shown = replace(&line, |name| {
-            let value = self.find(&name).map(|b| b.value.clone());
-            Ok(match value {
-                Some(Value::One(t)) => t,
-                Some(Value::Set(words)) => words.join(" "),
-                _ => format!("${{{name}}}"),
-            })
-        });
-        let shown = shown.unwrap_or(line);
-        // Indents of continued lines fold into one blank; blanks inside quotes stay.
+        // Single quotes keep their `${…}`; elsewhere indents of continued lines fold into one blank.
         let mut out = String::new();
         let mut quote = None;
-        for c in shown.trim().chars() {
-            let blank = matches!(c, ' ' | '\t' | '\r' | '\n');
+        let mut rest = line.trim();
+        while let Some(c) = rest.chars().next() {
+            let name = rest.strip_prefix("${").and_then(|r| r.split_once('}')).filter(|_| quote != Some('\''));
+            if let Some((name, after)) = name {
+                let name: String = name.nfc().collect();
+                match self.find(&name).map(|b| &b.value) {
+                    Some(Value::One(text)) => out.push_str(text),
+                    Some(Value::Set(words)) => out.push_str(&words.join(" ")),
+                    _ => out.push_str(&format!("${{{name}}}")),
+                }
+                rest = after;
+                continue;
+            }
+            rest = &rest[c.len_utf8()..];
             match quote {
                 Some(q) if c == q => quote = None,
                 None if c == '"' || c == '\'' => quote = Some(c),
                 _ => {}
             }
-            if quote.is_none() && blank {
+            if c == '$' && rest.starts_with("${") && quote != Some('\'') {
+                out.push_str("${");
+                rest = &rest[2..];
+            } else if quote.is_none() && matches!(c, ' ' | '\t' | '\r' | '\n') {
                 if !out.ends_with(' ') {
                     out.push(' ');
                 }

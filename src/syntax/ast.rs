@@ -60,10 +60,19 @@ pub enum Verb {
         right: Operand,
     },
     Expect(Box<Expect>),
-    /// A line that could not be read; it opens a block when its verb does.
-    Broken {
-        opens: bool,
-    },
+    /// A line that could not be read.
+    Broken(Broken),
+}
+
+/// What is still known of a line that could not be read, so that the lines after it are not blamed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Broken {
+    /// Its verb, or the verb that was probably meant, opens a block.
+    pub opens: bool,
+    /// It was to run a command.
+    pub exec: bool,
+    /// It was to give these names a value.
+    pub names: Vec<Name>,
 }
 
 /// A name that the file gives: of a variable, a capture, a tag. In NFC.

@@ -19,8 +19,8 @@ pub(super) fn statement(source: &Arc<Source>, line: &Line) -> (Statement, Vec<Di
     let text = line.text(&source.text);
     let mut words = Words { offset: line.span.start, place: &place, errors: vec![] };
     let broken = |errors| {
-        let opens = mistake::opens_block(text);
-        (Statement { span: line.span.clone(), verb: Verb::Broken { opens } }, errors)
+        let verb = Verb::Broken(mistake::remains(text, line.span.start));
+        (Statement { span: line.span.clone(), verb }, errors)
     };
     if let Some(d) = mistake::known(text, line.span.start, &place) {
         return broken(vec![d]);
@@ -30,8 +30,8 @@ pub(super) fn statement(source: &Arc<Source>, line: &Line) -> (Statement, Vec<Di
         Err(error) => return broken(vec![mistake::explain(text, line.span.start, &error, &place)]),
     };
     match verb {
-        Some(verb) => (Statement { span: line.span.clone(), verb }, words.errors),
-        None => broken(words.errors),
+        Some(verb) if words.errors.is_empty() => (Statement { span: line.span.clone(), verb }, vec![]),
+        _ => broken(words.errors),
     }
 }
 

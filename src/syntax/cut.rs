@@ -89,3 +89,10 @@ fn line(text: &str, start: usize, from: usize) -> Line {
         None => empty(end),
     }
 }
+
+/// The first word of a statement, as far as a verb goes: up to a blank, a line's end or a continuation.
+pub(super) fn first_word(text: &str) -> &str {
+    let end = text.find([' ', '\t', '\r', '\n']).unwrap_or(text.len());
+    let continued = text[end..].starts_with(['\r', '\n']);
+    text[..end].strip_suffix('\\').filter(|_| continued).unwrap_or(&text[..end])
+}

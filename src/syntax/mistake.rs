@@ -1,13 +1,15 @@
 //! Lines that do not parse: what is wrong, what stands there, what was probably meant.
 
-use super::ast::Span;
-use super::cut::{Line, Unclosed};
-use super::grammar::Rule;
+use super::ast::{Broken, Name, Span};
+use super::cut::{Line, Unclosed, first_word};
+use super::grammar::{Egress, Rule};
 use super::token::{TokenKind, tokens};
 use super::vocabulary::*;
 use crate::diag::suggest::nearest;
 use crate::diag::{Diagnostic, Place};
+use pest::Parser;
 use pest::error::{Error, InputLocation};
+use unicode_normalization::UnicodeNormalization;
 
 type At<'a> = &'a dyn Fn(Span) -> Place;
 
@@ -20,17 +22,36 @@ fn words(text: &str) -> Vec<(&str, Span)> {
         .collect()
 }
 
-/// Whether a line that cannot be read opens a block, so that its `end` is not called an orphan.
-pub(super) fn opens_block(text: &str) -> bool {
-    let first = text.split([' ', '\t', '\r', '\n']).next().unwrap_or("");
-    find_verb(first).is_some_and(|v| v.opens)
+/// What a line that cannot be read would have done.
+pub(super) fn remains(text: &str, offset: usize) -> Broken {
+    let words = words(text);
+    let first = words.first().map_or("", |(w, _)| *w);
+    let verb = match find_verb(first) {
+        Some(entry) => entry.word,
+        None => nearest(first, VERBS.iter().chain(LATER_VERBS).map(|v| v.word)).unwrap_or(first),
+    };
+    let count = match verb {
+        "set" | "let" | "capture" | "for" => 1,
+        "steps" => usize::MAX,
+        _ => 0,
+    };
+    let is_name = |w: &str| w.starts_with(char::is_alphabetic);
+    let names = words.iter().skip(1).take(count).filter(|(w, _)| is_name(w)).map(|(w, s)| Name {
+        span: offset + s.start..offset + s.end,
+        text: w.split('=').next().unwrap_or("").nfc().collect(),
+    });
+    Broken {
+        opens: find_verb(verb).is_some_and(|v| v.opens),
+        exec: matches!(verb, "exec" | "curl" | "kubectl" | "run" | "do"),
+        names: names.collect(),
+    }
 }
 
 /// Mistakes that are seen from the first words alone: unknown, guessed and later verbs and
 /// expectations.
 pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
-    let end = text.find([' ', '\t', '\r', '\n']).unwrap_or(text.len());
-    let verb = &text[..end];
+    let verb = first_word(text);
+    let end = verb.len();
     let at = |span: &Span| place(offset + span.start..offset + span.end);
     let first = 0..end;
     if text.starts_with("\"\"\"") || text.starts_with('|') {
@@ -49,6 +70,9 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
             "require" | "capture" => later_argument(verb, text, offset, place),
             _ => None,
         };
+    }
+    if let Some(d) = odd_blank(verb, offset, place) {
+        return Some(d);
     }
     let mut d = Diagnostic::error("E0104", format!("unknown verb `{}`", shorten(verb)));
     let lower = verb.to_lowercase();
@@ -74,6 +98,16 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
         d = d.at(at(&first), "a line starts with a verb").help(format!("verbs are: {}", verbs.join(" ")));
     }
     Some(d)
+}
+
+/// A blank that is none makes two words one: then neither is known.
+fn odd_blank(word: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
+    let (at, c) = word.char_indices().find(|(_, c)| c.is_whitespace())?;
+    Some(
+        Diagnostic::error("E0108", format!("the character U+{:04X} looks like a blank but is none", c as u32))
+            .at(place(offset + at..offset + at + c.len_utf8()), "here")
+            .help("type an ordinary blank here, or put the word in quotes"),
+    )
 }
 
 fn later_argument(verb: &str, text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
@@ -109,6 +143,9 @@ fn expectation(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
             Diagnostic::error("E0106", format!("`expect {word}` is part of the language, but not of this version"))
                 .at(at(span), "not judged yet"),
         );
+    }
+    if let Some(d) = odd_blank(word, offset + span.start, place) {
+        return Some(d);
     }
     let d = Diagnostic::error("E0118", format!("unknown expectation `{}`", shorten(word)));
     let lower = word.to_lowercase();
@@ -149,13 +186,28 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
             .help("put what follows on a line of its own");
     }
     let (what, usage) = usage(&words);
+    if what == "expect path"
+        && let Some((word, span)) = words.iter().find(|(w, _)| w.contains("->") && w.len() > 2)
+    {
+        return Diagnostic::error("E0205", format!("`{}`: blanks stand around `->`", shorten(word)))
+            .at(at(span.clone()), "one word")
+            .help(format!("write {}", shorten(&word.replace("->", " -> "))));
+    }
+    let unfinished = || {
+        Diagnostic::error("E0107", format!("`{what}` is not finished"))
+            .at(at(text.len()..text.len()), "something is missing here")
+            .help(format!("write {usage}"))
+    };
+    // With one word more it would be right, or wrong only behind that word.
+    match Egress::parse(Rule::statement, &format!("{text} x")) {
+        Ok(_) => return unfinished(),
+        Err(e) if matches!(e.location, InputLocation::Pos(p) if p > text.len()) => return unfinished(),
+        Err(_) if words.len() == 1 => return unfinished(),
+        Err(_) => {}
+    }
     // The word at which reading stopped, or the end of the statement.
     let stopped = words.iter().find(|(_, s)| s.end > position);
-    let Some((word, span)) = stopped else {
-        return Diagnostic::error("E0107", format!("`{what}` is not finished"))
-            .at(at(text.len()..text.len()), "something is missing here")
-            .help(format!("write {usage}"));
-    };
+    let Some((word, span)) = stopped else { return unfinished() };
     let last = position >= span.start && words.last().is_some_and(|(_, s)| s == span);
     let d = Diagnostic::error("E0107", format!("unexpected `{}` in `{what}`", shorten(word)));
     let listener = what == "expect listener" || what == "expect cluster";
@@ -207,12 +259,22 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
             .at(at(span.clone()), "no heredoc here")
             .help("a text of several lines stands between \"\"\" and \"\"\"");
     }
-    let label = if last && span.end == text.len() && position >= span.end {
-        "something is missing behind it"
-    } else {
-        "does not fit here"
-    };
-    d.at(at(span.clone()), label).help(format!("write {usage}"))
+    let before: Vec<&str> = words.iter().filter(|(_, s)| s.end <= span.start).map(|(w, _)| *w).collect();
+    if let [.., key @ ("because" | "contains" | "=="), first] = before.as_slice() {
+        return d
+            .at(at(span.clone()), "a text of several words stands in quotes")
+            .help(format!("write {key} \"{first} {}…\"", shorten(word)));
+    }
+    if matches!(what.as_str(), "expect status" | "expect exit") && word.starts_with(|c: char| c.is_ascii_digit()) {
+        return d.at(at(span.clone()), "one of several?").help(format!("write {} or {word}", before.join(" ")));
+    }
+    // A word of the form itself, misspelt.
+    let parts: Vec<&str> = usage.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).collect();
+    let parts = parts.into_iter().filter(|p| p.len() > 2 && p.starts_with(|c: char| c.is_ascii_lowercase()));
+    if let Some(near) = nearest(word, parts) {
+        return d.at(at(span.clone()), format!("did you mean `{near}`?")).help(format!("write {usage}"));
+    }
+    d.at(at(span.clone()), "does not fit here").help(format!("write {usage}"))
 }
 
 /// What the statement is called, and its form.

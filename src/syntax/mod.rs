@@ -2,12 +2,13 @@
 //! word stands for is settled in `plan`, after variables are replaced.
 //!
 //! [`parse`] never stops at the first mistake: a line that cannot be read becomes
-//! [`Verb::Broken`] and a diagnostic, and the lines after it are still read.
+//! [`Verb::Broken`] with a diagnostic, and the lines after it are still read.
 
 pub mod ast;
 mod build;
 mod cut;
 mod escape;
+mod format;
 mod grammar;
 mod mistake;
 pub mod token;
@@ -15,6 +16,7 @@ pub mod vocabulary;
 
 pub use ast::*;
 pub use cut::{Line, LineKind, lines};
+pub use format::format;
 pub use token::{Token, TokenKind, tokens};
 
 use crate::diag::{Diagnostic, Place, Source};
@@ -42,8 +44,8 @@ pub fn parse(source: &Arc<Source>) -> Parsed {
             }
             LineKind::Unclosed(what) => {
                 parsed.errors.push(mistake::unclosed(what.clone(), &source.text, &line, &place));
-                let opens = mistake::opens_block(line.text(&source.text));
-                parsed.statements.push(Statement { span: line.span.clone(), verb: Verb::Broken { opens } });
+                let verb = Verb::Broken(mistake::remains(line.text(&source.text), line.span.start));
+                parsed.statements.push(Statement { span: line.span.clone(), verb });
             }
         }
     }

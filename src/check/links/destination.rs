@@ -87,15 +87,15 @@ fn subset(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &
         return;
     }
     let why = match (nearest(subset, names.iter().copied()), rules.first()) {
-        (Some(near), _) => format!("no DestinationRule defines it; did you mean `{near}`?"),
+        (Some(near), _) => format!("no DestinationRule defines it (did you mean `{near}`?)"),
         (None, Some(_)) if !names.is_empty() => {
-            format!("no DestinationRule defines it; defined are: {}", names.join(", "))
+            format!("no DestinationRule defines it (defined: {})", names.join(", "))
         }
         _ => "no DestinationRule for this host defines it".to_string(),
     };
     let mut d = Diagnostic::warning("W0321", format!("the subset `{subset}` of {} is not defined", d.written)).at(
         service.at(&format!("{}/subset", d.pointer)),
-        format!("{why}: no cluster is made, and the sidecar logs NC (no cluster)"),
+        format!("{why}, so no cluster is made and the sidecar logs NC (no cluster)"),
     );
     if let Some(rule) = rules.first() {
         d = d.at(rule.at("/spec/subsets"), "the host's subsets");

@@ -40,10 +40,25 @@ struct Provision {
 impl Runner {
     /// Checks all requirements of a scenario; provides what is unmet, where that is allowed.
     pub(super) async fn require(&mut self, scenario: &Scenario) -> Result<Verdict, Stop> {
+        // All are looked at together; what one of them changes, the next sees.
+        let mut checks = futures::future::join_all(scenario.requires.iter().map(|r| self.look(scenario, r))).await;
+        let mut changed = false;
         for (nth, require) in scenario.requires.iter().enumerate() {
             let begun = Instant::now();
             let index = scenario.steps.len() + nth;
-            let failure = match self.require_one(scenario, require).await {
+            let looked = match changed {
+                false => checks.remove(0),
+                true => self.look(scenario, require).await,
+            };
+            let provided = match looked {
+                Ok(Some(provision)) => {
+                    changed = true;
+                    self.provide(scenario, provision).await
+                }
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            let failure = match provided {
                 Ok(None) => continue,
                 Ok(Some(unmet)) => {
                     let mut failure = Diagnostic::error("E0506", unmet.title).at(require.place.clone(), "");
@@ -72,13 +87,18 @@ impl Runner {
         Ok(Verdict::Passed)
     }
 
-    async fn require_one(&mut self, scenario: &Scenario, require: &Require) -> Result<Option<Unmet>, Error> {
-        let provision = match &require.what {
-            Requirement::Outbound(policy) => self.outbound(scenario, *policy).await?,
-            Requirement::AccessLog { peer } => self.access_log(*peer).await?,
-            Requirement::GatewayPort(port) => self.gateway_port(scenario, *port).await?,
-        };
-        let Some(Provision { object, unmet }) = provision else { return Ok(None) };
+    /// What is missing, if anything.
+    async fn look(&self, scenario: &Scenario, require: &Require) -> Result<Option<Provision>, Error> {
+        match &require.what {
+            Requirement::Outbound(policy) => self.outbound(scenario, *policy).await,
+            Requirement::AccessLog { peer } => self.access_log(*peer).await,
+            Requirement::GatewayPort(port) => self.gateway_port(scenario, *port).await,
+        }
+    }
+
+    /// Makes the change, where that is allowed.
+    async fn provide(&mut self, scenario: &Scenario, provision: Provision) -> Result<Option<Unmet>, Error> {
+        let Provision { object, unmet } = provision;
         if !self.lab {
             return Ok(Some(unmet));
         }
@@ -101,7 +121,8 @@ impl Runner {
     }
 
     async fn outbound(&self, scenario: &Scenario, wanted: OutboundPolicy) -> Result<Option<Provision>, Error> {
-        if let Some(policy) = self.sidecar_policy(&scenario.namespace).await? {
+        let (policy, mesh) = tokio::join!(self.sidecar_policy(&scenario.namespace), self.mesh_config());
+        if let Some(policy) = policy? {
             // A Sidecar of the namespace has the last word.
             return match policy == wanted {
                 true => Ok(None),
@@ -116,7 +137,7 @@ impl Runner {
                 }),
             };
         }
-        let mut mesh = self.mesh_config().await?;
+        let mut mesh = mesh?;
         let mode =
             mesh.pointer("/outboundTrafficPolicy/mode").and_then(Value::as_str).unwrap_or("ALLOW_ANY").to_owned();
         if mode == name_of(wanted) {

@@ -35,7 +35,7 @@ const BREAKS: &[Break] = &[
         name: "httpbin-without-virtualservice",
         scenario: "httpbin-passthrough",
         edits: &[("scenarios/httpbin-passthrough.egress", "virtualservice-egress.yaml ", "")],
-        says: &["✗   17  expect listener 443", "gateway omitting listener \"0.0.0.0_8443\""],
+        says: &["✗   17  expect listener 443", "no Gateway and VirtualService fit it"],
         silent: &[],
     },
     Break {

@@ -1,1 +1,148 @@
-//! Real kubectl against a lab that is up.
+//! Real clients against a lab that is up: kubectl, and the tool itself as on a cluster.
+
+use crate::program::{can_run, program, text};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// A lab that is up until dropped.
+struct Up {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Up {
+    fn start() -> Up {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = program();
+        command.args(["lab", "up", "--kubeconfig"]).arg(folder.path().join("kubeconfig"));
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("kubectl get pods")), "the lab did not come up");
+        Up { child, folder }
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    fn kubectl(&self, args: &[&str]) -> Output {
+        Command::new("kubectl").arg("--kubeconfig").arg(self.kubeconfig()).args(args).output().unwrap()
+    }
+
+    fn client(&self) -> impl Future<Output = kube::Client> + use<> {
+        let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
+        async {
+            let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+            kube::Client::try_from(config).unwrap()
+        }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.child.wait();
+    }
+}
+
+fn ok(output: Output) -> String {
+    assert!(output.status.success(), "{}", text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn kubectl_works_against_a_lab_that_is_up() {
+    if !can_run("kubectl_works_against_a_lab_that_is_up") {
+        return;
+    }
+    if Command::new("kubectl").args(["version", "--client"]).output().is_err() {
+        // Not the lab's to have: the rules themselves are held by the tests that use kube's own client.
+        use std::io::Write;
+        let _ = std::io::stderr().write_all(b"kubectl is not on this machine: its command lines were not tried\n");
+        return;
+    }
+    let lab = Up::start();
+    let pods = ok(lab.kubectl(&["get", "pods", "-A"]));
+    assert!(pods.starts_with("NAMESPACE      NAME"), "{pods}");
+    let line = |name: &str| pods.lines().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{name}: {pods}"));
+    assert!(line("mesh-test      sleep-").contains("2/2     Running"), "{pods}");
+    assert!(line("istio-egressgateway-").contains("1/1     Running"), "{pods}");
+
+    ok(lab.kubectl(&["apply", "-f", "manifests/serviceentry-httpbin-ext.yaml", "-f", "manifests/gateway-egress.yaml"]));
+    ok(lab.kubectl(&["apply", "-f", "manifests/virtualservice-egress.yaml"]));
+    ok(lab.kubectl(&["apply", "--server-side", "-f", "manifests/destinationrule-egress.yaml"]));
+    let gateways = ok(lab.kubectl(&["get", "gateways.networking.istio.io", "-A"]));
+    assert!(gateways.contains("mesh-test   istio-egressgateway"), "{gateways}");
+
+    // kubectl proves nothing about propagation: the tool does, with the scenario's own expectations.
+    let run = run_on(&lab, &["scenarios/httpbin-passthrough.egress"]);
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run));
+
+    let curl =
+        ["-n", "mesh-test", "exec", "deploy/sleep", "-c", "sleep", "--", "curl", "-sI", "https://httpbin.org/get"];
+    assert!(ok(lab.kubectl(&curl)).starts_with("HTTP/2 200"));
+    let refused = lab.kubectl(&[
+        "-n",
+        "mesh-test",
+        "exec",
+        "deploy/sleep",
+        "-c",
+        "sleep",
+        "--",
+        "curl",
+        "-s",
+        "https://example.org",
+    ]);
+    assert_eq!(refused.status.code(), Some(35), "{}", text(&refused));
+    let log = ok(lab.kubectl(&["-n", "istio-system", "logs", "deploy/istio-egressgateway"]));
+    assert!(log.contains("outbound|443||httpbin.org"), "{log}");
+
+    // What kubectl had applied is still there: the run left identical objects alone.
+    assert!(ok(lab.kubectl(&["get", "gateways.networking.istio.io", "-A"])).contains("istio-egressgateway"));
+}
+
+/// `run --context`, as on a cluster: what the scenario requires is not provided but demanded.
+fn run_on(lab: &Up, files: &[&str]) -> Output {
+    let mut command = program();
+    command.args(["run", "--context", "egress-scn-lab", "--kubeconfig"]).arg(lab.kubeconfig()).args(files);
+    command.env("XDG_STATE_HOME", lab.folder.path()).output().unwrap()
+}
+
+#[test]
+fn without_15443_on_the_service_the_card_is_red() {
+    if !can_run("without_15443_on_the_service_the_card_is_red") {
+        return;
+    }
+    let lab = Up::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let services: Api<Service> = Api::namespaced(lab.client().await, "istio-system");
+        let ports = json!({ "spec": { "ports": [
+            { "name": "http2", "port": 80, "targetPort": 8080 }, { "name": "https", "port": 443, "targetPort": 8443 },
+        ] } });
+        services.patch("istio-egressgateway", &PatchParams::default(), &Patch::Merge(ports)).await.unwrap();
+    });
+    let card = run_on(&lab, &["scenarios/card.egress"]);
+    let seen = text(&card);
+    assert_eq!(card.status.code(), Some(1), "{seen}");
+    assert!(seen.contains("✗    3  expect status 200"), "{seen}");
+    assert!(seen.contains("NC"), "{seen}");
+
+    // The scenario that says what it requires names it, and how to get it.
+    let note = run_on(&lab, &["scenarios/cnn-mtls.egress"]);
+    let seen = text(&note);
+    assert_eq!(note.status.code(), Some(1), "{seen}");
+    assert!(seen.contains("15443"), "{seen}");
+    journal_is_empty(lab.folder.path());
+}
+
+fn journal_is_empty(state: &Path) {
+    let pattern = state.join("egress-scn/journal/*");
+    let left: Vec<_> = glob::glob(pattern.to_str().unwrap()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -61,30 +61,42 @@ pub(super) fn rule(object: &Value, kind: Option<&Kind>) -> Ruling {
 ///
 /// # Errors
 /// The decoder's.
-pub(super) fn check(object: &Value, kind: &Kind) -> Result<Findings, String> {
-    let spec = object.get("spec").unwrap_or(&Value::Null);
-    let spec = decode(spec, &schema().messages[kind.spec])?;
+fn check(object: &Value, kind: &Kind) -> Result<Findings, String> {
+    let spec = decode_spec(object, kind)?;
     let meta = Meta::of(object);
     if let Err(error) = check_annotations(&meta, kind, &spec) {
         return Ok(Findings::failed(error));
     }
-    Ok(match kind.name {
-        "ServiceEntry" => service_entry::check(&spec, &meta),
-        "Gateway" => gateway::check(&spec, &meta),
-        "VirtualService" => virtual_service::check(&spec, &meta),
-        "DestinationRule" => destination_rule::check(&spec, &meta),
-        "Sidecar" => sidecar::check(&spec, &meta),
-        "WorkloadEntry" => workload::check_entry(&spec, None, true),
-        "WorkloadGroup" => workload::check_group(&spec),
-        "EnvoyFilter" => envoy_filter::check(&spec),
-        "AuthorizationPolicy" => authorization_policy::check(&spec, &meta),
-        "PeerAuthentication" => peer_authentication::check(&spec),
-        "RequestAuthentication" => request_authentication::check(&spec),
-        "Telemetry" => telemetry::check(&spec),
-        "WasmPlugin" => wasm_plugin::check(&spec),
-        "ProxyConfig" => workload::check_proxy_config(&spec),
+    Ok(check_decoded(&spec, &meta, kind))
+}
+
+/// Decodes an object's spec.
+///
+/// # Errors
+/// The decoder's.
+pub(crate) fn decode_spec(object: &Value, kind: &Kind) -> Result<Value, String> {
+    decode(object.get("spec").unwrap_or(&Value::Null), &schema().messages[kind.spec])
+}
+
+/// Checks a decoded spec.
+pub(crate) fn check_decoded(spec: &Value, meta: &Meta, kind: &Kind) -> Findings {
+    match kind.name {
+        "ServiceEntry" => service_entry::check(spec, meta),
+        "Gateway" => gateway::check(spec, meta),
+        "VirtualService" => virtual_service::check(spec, meta),
+        "DestinationRule" => destination_rule::check(spec, meta),
+        "Sidecar" => sidecar::check(spec, meta),
+        "WorkloadEntry" => workload::check_entry(spec, None, true),
+        "WorkloadGroup" => workload::check_group(spec),
+        "EnvoyFilter" => envoy_filter::check(spec),
+        "AuthorizationPolicy" => authorization_policy::check(spec, meta),
+        "PeerAuthentication" => peer_authentication::check(spec),
+        "RequestAuthentication" => request_authentication::check(spec),
+        "Telemetry" => telemetry::check(spec),
+        "WasmPlugin" => wasm_plugin::check(spec),
+        "ProxyConfig" => workload::check_proxy_config(spec),
         _ => Findings::default(),
-    })
+    }
 }
 
 /// The metadata that checks look at.
@@ -98,6 +110,11 @@ impl<'a> Meta<'a> {
     pub fn of(object: &'a Value) -> Self {
         let metadata = object.get("metadata").unwrap_or(&Value::Null);
         Meta { name: metadata.text("name"), namespace: metadata.text("namespace"), metadata }
+    }
+
+    /// Name and namespace, as if there were no labels and annotations.
+    pub fn plain(name: &'a str, namespace: &'a str) -> Self {
+        Meta { name, namespace, metadata: &Value::Null }
     }
 
     pub fn label(&self, name: &str) -> Option<&'a str> {

@@ -1,8 +1,12 @@
 //! What a pod sees in place of the host's files: its resolver, its host table, its trusted authorities, its volumes.
-//! All of it is in the pod's own mount namespace; nothing is written to the host's disk.
+//! All of it is in the pod's own mount namespace; nothing is written to the host's disk. And nothing can be by what runs
+//! in the pod: the host's files are there to be read, as programs and their libraries must be, but for `/tmp` and the
+//! folders the pod was given.
+#![allow(unsafe_code)]
 
 use super::obstacle::Obstacle;
 use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::collections::BTreeSet;
 use std::fs;
@@ -91,7 +95,50 @@ pub(super) fn show_files(files: &[PodFile]) -> Result<(), Obstacle> {
                 .map_err(|errno| failed(file, errno.into()))?;
         }
     }
-    show_texts(files, &places).map_err(|(file, error)| failed(file, error))
+    show_texts(files, &places).map_err(|(file, error)| failed(file, error))?;
+    let given = files.iter().zip(&places).filter(|(file, _)| matches!(file.content, PodContent::Host(_)));
+    protect_host(given.map(|(_, place)| place.as_path()))
+}
+
+/// Makes all that is mounted read-only, but for `/tmp` and what was given. A `rm -rf` in a pod is then the pod's loss.
+fn protect_host<'a>(given: impl Iterator<Item = &'a Path>) -> Result<(), Obstacle> {
+    let failed = |step: &str, errno: Errno| Obstacle::new(format!("protecting the host's files: {step}: {errno}"));
+    let temporary = Path::new("/tmp");
+    // A mount of its own, or it could not differ from what it is in.
+    mount(Some(temporary), temporary, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)
+        .map_err(|errno| failed("/tmp", errno))?;
+    let read_only = libc::MOUNT_ATTR_RDONLY;
+    match change_mount(Path::new("/"), libc::AT_RECURSIVE, libc::mount_attr { attr_set: read_only, ..NO_CHANGE }) {
+        // Before Linux 5.12.
+        Err(Errno::ENOSYS) => return Ok(()),
+        changed => changed.map_err(|errno| failed("/", errno))?,
+    }
+    for place in [temporary].into_iter().chain(given) {
+        match change_mount(place, 0, libc::mount_attr { attr_clr: read_only, ..NO_CHANGE }) {
+            // The host itself has it read-only.
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(errno) => return Err(failed(&place.display().to_string(), errno)),
+        }
+    }
+    Ok(())
+}
+
+const NO_CHANGE: libc::mount_attr = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+
+fn change_mount(at: &Path, flags: libc::c_int, change: libc::mount_attr) -> Result<(), Errno> {
+    let path = std::ffi::CString::new(at.as_os_str().as_encoded_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the path is a C string and `change` a whole mount_attr, both alive during the call, with its true size.
+    let changed = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            std::ptr::from_ref(&change),
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(changed).map(drop)
 }
 
 /// The texts live in memory: in a file system mounted over `/proc` while they are bound to their places, then no longer

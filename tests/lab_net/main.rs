@@ -35,6 +35,7 @@ const INSIDE: &[(&str, Inside)] = &[
     }),
     ("a_site_does_as_it_is_told", || Box::pin(internet::a_site_does_as_it_is_told())),
     ("a_real_sidecar_passes_captured_connections", || Box::pin(envoy::a_real_sidecar_passes_captured_connections())),
+    ("a_pod_cannot_write_the_hosts_files", || Box::pin(network::a_pod_cannot_write_the_hosts_files())),
     ("the_hosts_resolver_is_out_of_sight", || Box::pin(network::the_hosts_resolver_is_out_of_sight())),
     ("the_doctor_names_what_is_forbidden", || Box::pin(doctor::the_doctor_names_what_is_forbidden())),
 ];

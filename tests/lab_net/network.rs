@@ -61,6 +61,28 @@ pub async fn a_pod_has_its_own_name_files_and_loopback() {
     assert_eq!(two.connect(80).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
 }
 
+/// What runs in a pod has the rights of whoever started the lab, and yet harms none of their files.
+pub async fn a_pod_cannot_write_the_hosts_files() {
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (given, kept) = (folder.path().join("given"), folder.path().join("kept"));
+    std::fs::create_dir(&given).unwrap();
+    std::fs::write(&kept, "kept").unwrap();
+    let fabric = Fabric::new().await.unwrap();
+    let mut spec = pod(5);
+    spec.files.push(PodFile::host(&given, &given));
+    let pod = fabric.sandbox(spec).await.unwrap();
+    for command in ["rm -f", "touch", "chmod 777"] {
+        let (code, _, said) = shell(&pod, &format!("{command} {}", kept.display())).await;
+        assert!(code != 0 && said.contains("Read-only file system"), "{command}: {code} {said}");
+    }
+    assert_ne!(shell(&pod, "echo 1 > /proc/sys/net/ipv4/ip_forward").await.0, 0);
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "kept");
+    let written = given.join("file");
+    let script = format!("touch {} && file=$(mktemp) && rm $file && echo > /dev/null", written.display());
+    assert_eq!(shell(&pod, &script).await, (0, "".into(), "".into()));
+    assert!(written.exists());
+}
+
 /// A host as Ubuntu and Fedora have it: resolv.conf leads into the folder of systemd's resolver; no nsswitch.conf.
 pub async fn the_hosts_resolver_is_out_of_sight() {
     let memory =

@@ -159,6 +159,8 @@ impl Pod {
         std::fs::create_dir_all(&home).map_err(|error| format!("cannot make {}: {error}", home.display()))?;
         let mut files = PodFile::names(&self.namespace, &self.name, self.ip, DNS_ADDRESS);
         files.extend(PodFile::trusted(&config.outside_root_pem));
+        // The pod may write there; the rest of the host is read-only to it.
+        files.push(PodFile::host(&home, &home));
         let sandbox = config
             .fabric
             .sandbox(SandboxSpec {

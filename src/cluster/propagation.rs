@@ -52,18 +52,31 @@ impl Propagation {
         self.lab().await.is_some()
     }
 
-    /// Waits until `proxies` have everything up to now, at most `limit`.
-    pub async fn settle(&self, proxies: &[&Admin], limit: Duration) -> Result<Settled, Error> {
+    /// Waits until `proxies` have everything up to now, at most `limit`. What cannot be asked is not
+    /// proven: the result says why.
+    pub async fn settle(&self, proxies: &[&Admin], limit: Duration) -> Settled {
         let deadline = Instant::now() + limit;
         let settled = match self.lab().await {
-            Some(control) => self.acknowledged(control, deadline).await?,
-            None => quiet(proxies, deadline).await?,
+            Some(control) => self.acknowledged(control, deadline).await,
+            None => quiet(proxies, deadline).await,
         };
-        if settled.proven && !nothing_warms(proxies, deadline).await? {
-            let reason = Some("a listener or cluster is still warming".to_owned());
-            return Ok(Settled { proven: false, reason, ..settled });
+        let settled = match settled {
+            Ok(settled) => settled,
+            Err(error) => {
+                return Settled { reason: Some(format!("propagation unproven: {error}")), ..Settled::default() };
+            }
+        };
+        let warming = match settled.proven {
+            true => nothing_warms(proxies, deadline).await,
+            false => return settled,
+        };
+        match warming {
+            Ok(true) => settled,
+            Ok(false) => {
+                Settled { proven: false, reason: Some("a listener or cluster is still warming".into()), ..settled }
+            }
+            Err(error) => Settled { proven: false, reason: Some(format!("propagation unproven: {error}")), ..settled },
         }
-        Ok(settled)
     }
 
     async fn acknowledged(&self, control: &Admin, deadline: Instant) -> Result<Settled, Error> {

@@ -35,8 +35,7 @@ impl Runner {
         let tried = match result {
             Ok(tried) => tried,
             Err(error) => {
-                let stop = self.broke(first, begun, &error);
-                return Err(stop);
+                return Err(self.broke(first, begun, &error).await);
             }
         };
         let mut worst = Verdict::Passed;
@@ -216,7 +215,15 @@ impl Runner {
             workload: self.state.workload.as_ref(),
             optional: Some(&scenario.gateway).filter(|_| gateway_optional),
         };
-        self.gatherer.gather(&self.cluster, &mut self.proxies, &self.state.marks, needs, &known, fresh).await
+        let (cluster, proxies, marks) = (&self.cluster, &mut self.proxies, &self.state.marks);
+        match self.gatherer.gather(cluster, proxies, marks, needs, &known, fresh).await {
+            // A pod went since it was looked up: ask those that are there now.
+            Err(error) if error.is_not_found() || error.is_broken() => {
+                proxies.forget_pods();
+                self.gatherer.gather(cluster, proxies, marks, needs, &known, true).await
+            }
+            gathered => gathered,
+        }
     }
 
     /// Runs the command once; the probe is kept for the expectations.
@@ -230,7 +237,24 @@ impl Runner {
         Ok(())
     }
 
+    /// In the first pod of the workload. A pod that went since it was looked up did not run it: then
+    /// in its successor.
     async fn run_in_pod(&mut self, workload: &Workload, exec: &Exec, command: Vec<String>) -> Result<Probe, Error> {
+        match self.run_in_known_pod(workload, exec, command.clone()).await {
+            Err(error) if error.is_not_found() => {
+                self.proxies.forget_pods();
+                self.run_in_known_pod(workload, exec, command).await
+            }
+            ran => ran,
+        }
+    }
+
+    async fn run_in_known_pod(
+        &mut self,
+        workload: &Workload,
+        exec: &Exec,
+        command: Vec<String>,
+    ) -> Result<Probe, Error> {
         let pods = self.proxies.of(workload).await?;
         let Some(proxy) = pods.first() else {
             return Err(Error::Absent { message: format!("no pod of {workload}"), help: String::new() });

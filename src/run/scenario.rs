@@ -227,7 +227,7 @@ impl Runner {
                 self.finished(index, step, Verdict::Passed, begun.elapsed(), None);
                 Ok(Verdict::Passed)
             }
-            Err(error) => Err(self.broke((index, step), begun, &error)),
+            Err(error) => Err(self.broke((index, step), begun, &error).await),
         }
     }
 
@@ -317,7 +317,7 @@ impl Runner {
         asked.sort_by(|a, b| a.pod.uid.cmp(&b.pod.uid));
         asked.dedup_by(|a, b| a.pod.uid == b.pod.uid);
         let admins: Vec<_> = asked.iter().map(|p| &p.admin).collect();
-        let settled = self.propagation.settle(&admins, scenario.within.max(SETTLE_LIMIT)).await?;
+        let settled = self.propagation.settle(&admins, scenario.within.max(SETTLE_LIMIT)).await;
         self.meet_proxies();
         self.settled = Some(settled.clone());
         Ok(settled)
@@ -392,11 +392,13 @@ impl Runner {
         });
     }
 
-    /// A step that could not be done at all.
-    pub fn broke(&mut self, (index, step): (usize, &Step), begun: Instant, error: &Error) -> Stop {
+    /// A step that could not be done at all. The target is broken only if its API no longer answers: a
+    /// stream to one pod may break for the pod's sake.
+    pub async fn broke(&mut self, (index, step): (usize, &Step), begun: Instant, error: &Error) -> Stop {
         let refused = self.state.refused.take();
         let failure = analysis::of_error(error, step, refused.as_ref());
-        let (verdict, stop) = match error.is_broken() {
+        let broken = error.is_broken() && self.cluster.version().await.is_err();
+        let (verdict, stop) = match broken {
             true => (Verdict::Broken, Stop::Broken),
             false => (Verdict::Failed, Stop::Failed),
         };

@@ -314,6 +314,27 @@ async fn a_workload_that_is_not_there_and_a_program_that_is_not_there_are_told_a
 }
 
 #[tokio::test]
+async fn a_target_that_goes_away_is_broken_and_the_journal_stays() {
+    let target = Target::start().await;
+    let journal = tempfile::tempdir().unwrap();
+    let plan = plan(vec![vec![apply(&[gateway(443)]), pause(), exec(&["true"], false)], vec![exec(&["true"], false)]]);
+    let ran = run_with(&target, journal.path(), plan, async |_: &run::Handle| target.stop()).await;
+    assert_eq!((ran.counts.broken, ran.counts.skipped, run::exit_code(&ran.counts)), (1, 1, 3));
+    assert!(!ran.undo_failures().is_empty());
+    assert_eq!(left(journal.path()), 1);
+}
+
+#[tokio::test]
+async fn a_command_runs_in_the_successor_of_a_pod_that_went() {
+    let target = Target::start().await;
+    let journal = tempfile::tempdir().unwrap();
+    let echo = || vec![exec(&["echo", "here"], true), expect(Expectation::Exit(vec![0]))];
+    let plan = plan(vec![[echo(), vec![pause()], echo()].concat()]);
+    let ran = run_with(&target, journal.path(), plan, async |_: &run::Handle| target.replace_pod().await).await;
+    assert_eq!((ran.counts.passed, ran.counts.checked), (1, 2), "{:?}", ran.failures());
+}
+
+#[tokio::test]
 async fn a_run_that_checked_nothing_is_not_a_pass() {
     let target = Target::start().await;
     let ran = run_plan(&target, plan(vec![vec![exec(&["true"], false)]])).await;

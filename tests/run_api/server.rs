@@ -12,13 +12,13 @@ use futures::{FutureExt, StreamExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A target to run on: `deploy/client` in namespace `test` runs commands on the host.
 pub struct Target {
     pub cluster: Cluster,
     /// Ends when dropped.
-    _server: Server,
+    server: Mutex<Option<Server>>,
 }
 
 struct Host;
@@ -79,7 +79,20 @@ impl Target {
         }
         let url = format!("https://{}", server.address());
         let config = client(&url, &authority.root_pem(), &admin.chain_pem, &admin.key_pem).await;
-        Target { cluster: Cluster::connect(config).unwrap(), _server: server }
+        Target { cluster: Cluster::connect(config).unwrap(), server: Mutex::new(Some(server)) }
+    }
+
+    /// The API server is gone.
+    pub fn stop(&self) {
+        self.server.lock().unwrap().take();
+    }
+
+    /// The workload's pod is replaced by another.
+    pub async fn replace_pod(&self) {
+        let request = http::Request::delete("/api/v1/namespaces/test/pods/client-0?gracePeriodSeconds=0");
+        let _: Value = self.cluster.client().request(request.body(vec![]).unwrap()).await.unwrap();
+        let server = self.server.lock().unwrap();
+        server.as_ref().unwrap().seed(pod("client-1")).unwrap();
     }
 
     /// An object as the API has it now.
@@ -134,10 +147,16 @@ fn objects() -> Vec<Value> {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "client", "namespace": "test"},
             "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
                 "spec": {"containers": [{"name": "client", "image": "host"}]}}}}),
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client-0", "namespace": "test", "labels": labels},
-            "spec": {"nodeName": "host", "containers": [{"name": "client", "image": "host"}]},
-            "status": {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}}),
+        pod("client-0"),
     ]
+}
+
+/// A ready pod of the workload.
+fn pod(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "test", "labels": {"app": "client"}},
+        "spec": {"nodeName": "host", "containers": [{"name": "client", "image": "host"}]},
+        "status": {"phase": "Running", "podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}})
 }
 
 async fn client(url: &str, root: &str, chain: &str, key: &str) -> kube::Config {

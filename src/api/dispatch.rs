@@ -6,7 +6,7 @@ use super::delete::{self, DeleteOptions};
 use super::failure::Failure;
 use super::object;
 use super::read::{self, Scope};
-use super::request::{MAX_BODY, Query, Request, Target, decode};
+use super::request::{MAX_BODY, Query, Request, Target};
 use super::store::Key;
 use super::write::{self, WriteOptions, Written};
 use super::{binding, discovery, exec, logs, openapi, patch, portforward, review, watch};
@@ -71,7 +71,7 @@ fn resource(ctx: &Arc<Context>, target: &Target, request: &Request) -> Result<An
         if request.method != Method::POST {
             return Err(Failure::method_not_allowed());
         }
-        return review::answer(&target.resource, request);
+        return review::answer(ctx, &target.resource, request);
     }
     match (&request.method, target.name.is_some()) {
         (&Method::GET, _) if query.flag("watch") => {
@@ -85,7 +85,7 @@ fn resource(ctx: &Arc<Context>, target: &Target, request: &Request) -> Result<An
         (&Method::GET, false) => read::list(ctx, target, query, form),
         (&Method::POST, named) => {
             let options = WriteOptions::parse(query, user_agent)?;
-            let body = request.object()?;
+            let body = request.object(ctx.schema)?;
             match target.subresource() {
                 "" if !named => written(target, form, write::create(ctx, target, &options, body)?),
                 "binding" => binding::bind(ctx, target, &options, &body),
@@ -96,7 +96,7 @@ fn resource(ctx: &Arc<Context>, target: &Target, request: &Request) -> Result<An
         }
         (&Method::PUT, true) => {
             let options = WriteOptions::parse(query, user_agent)?;
-            let body = request.object()?;
+            let body = request.object(ctx.schema)?;
             match target.subresource() {
                 "scale" => {
                     let mut state = ctx.store.lock();
@@ -116,7 +116,7 @@ fn resource(ctx: &Arc<Context>, target: &Target, request: &Request) -> Result<An
             }
         }
         (&Method::DELETE, named) if target.subresource.is_none() => {
-            let body = if request.body.is_empty() { None } else { Some(decode(&request.body)?) };
+            let body = if request.body.is_empty() { None } else { Some(request.object(ctx.schema)?) };
             let options = DeleteOptions::parse(body.as_ref(), query)?;
             if named { delete_one(ctx, target, &options) } else { delete_all(ctx, target, query, &options) }
         }

@@ -108,6 +108,8 @@ fn full_name(name: &str) -> String {
 fn open_object(wanted: &mut BTreeSet<String>) -> Value {
     json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {
         "apiVersion": { "type": "string" }, "kind": { "type": "string" },
+        "spec": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+        "status": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
         "metadata": type_schema(&Type::Named("apis.meta.v1.ObjectMeta".into()), wanted) } })
 }
 
@@ -124,6 +126,10 @@ fn struct_schema(s: &Struct, wanted: &mut BTreeSet<String>) -> Value {
 fn type_schema(ty: &Type, wanted: &mut BTreeSet<String>) -> Value {
     match ty {
         Type::Text => json!({ "type": "string" }),
+        Type::Bytes => json!({ "type": "string", "format": "byte" }),
+        Type::Quantity => json!({ "oneOf": [{ "type": "string" }, { "type": "number" }] }),
+        Type::IntOrText => json!({ "format": "int-or-string", "oneOf": [{ "type": "integer" }, { "type": "string" }] }),
+        Type::Time | Type::MicroTime => json!({ "type": "string", "format": "date-time" }),
         Type::Number => json!({ "type": "integer" }),
         Type::Boolean => json!({ "type": "boolean" }),
         Type::Any => json!({ "x-kubernetes-preserve-unknown-fields": true }),

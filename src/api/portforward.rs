@@ -1,22 +1,29 @@
-//! `pods/NAME/portforward` over WebSocket, in kube-rs' form: `v4.channel.k8s.io` with `?ports=`. Port i
-//! has channel 2i for data and 2i+1 for errors; the first frame of each holds the port, little-endian.
+//! `pods/NAME/portforward`. In kube-rs' form it is a WebSocket of `v4.channel.k8s.io` with `?ports=`: port
+//! i has channel 2i for data and 2i+1 for errors; the first frame of each holds the port, little-endian.
+//! In kubectl's form it is a tunnel of SPDY streams, in a WebSocket or (before 1.31) plain.
 
-use super::answer::Answer;
+use super::answer::{self, Answer};
 use super::context::Context;
 use super::failure::Failure;
 use super::kubelet::Stream;
 use super::object;
 use super::pod;
 use super::request::{Request, Target};
+use super::tunnel;
 use super::websocket::{self, Socket};
 use bytes::Bytes;
+use futures::future::ready;
 use futures::{SinkExt, StreamExt};
+use http::header;
 use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 
+/// SPDY frames in binary WebSocket messages.
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const MAX_PORTS: usize = 128;
 const CHUNK: usize = 32 * 1024;
 
@@ -28,6 +35,27 @@ pub async fn answer(
 ) -> Result<Answer, Failure> {
     let found = pod::of(&ctx, target)?;
     let (namespace, name) = (object::namespace(&found).to_string(), object::name(&found).to_string());
+    if request.header(header::UPGRADE).eq_ignore_ascii_case("SPDY/3.1") {
+        return plain_tunnel(ctx, request, upgrade, namespace, name);
+    }
+    let offered = request.header(header::SEC_WEBSOCKET_PROTOCOL);
+    if offered.split(',').any(|p| p.trim() == TUNNEL) {
+        let accepted = websocket::accept(request, upgrade, &[TUNNEL])?;
+        let upgrade = accepted.upgrade;
+        tokio::spawn(async move {
+            let Some(socket) = websocket::socket(upgrade).await else { return };
+            let (sink, stream) = socket.split();
+            let incoming = stream.take_while(|m| ready(matches!(m, Ok(m) if !m.is_close()))).filter_map(|m| {
+                ready(match m {
+                    Ok(Message::Binary(bytes)) => Some(bytes),
+                    _ => None,
+                })
+            });
+            let outgoing = sink.with(|bytes: Bytes| ready(Ok::<_, WebSocketError>(Message::Binary(bytes))));
+            tunnel::run(ctx, namespace, name, incoming, outgoing).await;
+        });
+        return Ok(accepted.answer);
+    }
     let mut ports = Vec::new();
     for text in request.query.all("ports").flat_map(|p| p.split(',')) {
         let port = text.parse::<u16>().ok().filter(|p| *p > 0);
@@ -47,6 +75,45 @@ pub async fn answer(
         }
     });
     Ok(accepted.answer)
+}
+
+/// SPDY without a WebSocket around it: kubectl up to 1.30, and newer ones as a second try.
+fn plain_tunnel(
+    ctx: Arc<Context>,
+    request: &Request,
+    upgrade: Option<OnUpgrade>,
+    namespace: String,
+    pod: String,
+) -> Result<Answer, Failure> {
+    let version = http::HeaderName::from_static("x-stream-protocol-version");
+    let offered = request.header(version.clone());
+    if !offered.split(',').any(|p| p.trim() == "portforward.k8s.io") {
+        let what = format!("unable to upgrade: the client offers [{offered}], the server speaks [portforward.k8s.io]");
+        return Err(Failure::new(403, "Forbidden", what));
+    }
+    let Some(upgrade) = upgrade else { return Err(Failure::bad_request("Upgrade request required")) };
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
+        let incoming = futures::stream::unfold(reader, |mut reader| async move {
+            let mut buffer = vec![0; CHUNK];
+            let n = reader.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
+            Some((Bytes::copy_from_slice(&buffer[..n]), reader))
+        });
+        let outgoing = futures::sink::unfold(writer, |mut writer, bytes: Bytes| async move {
+            writer.write_all(&bytes).await?;
+            writer.flush().await?;
+            Ok::<_, std::io::Error>(writer)
+        });
+        tunnel::run(ctx, namespace, pod, Box::pin(incoming), Box::pin(outgoing)).await;
+    });
+    let mut answer = answer::with_type(101, "text/plain", answer::full(Vec::new()));
+    let headers = answer.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    headers.insert(header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, http::HeaderValue::from_static("SPDY/3.1"));
+    headers.insert(version, http::HeaderValue::from_static("portforward.k8s.io"));
+    Ok(answer)
 }
 
 enum Out {

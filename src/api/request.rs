@@ -1,7 +1,9 @@
 //! What a request asks for: its path, query and body, read with bounds.
 
 use super::failure::Failure;
+use super::protobuf;
 use super::resource::{Registry, Resource};
+use super::schema::Schema;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use serde_json::Value;
@@ -147,14 +149,15 @@ impl Request {
         self.header(header::CONTENT_TYPE).split(';').next().unwrap_or("").trim()
     }
 
-    /// The body as an object: JSON or YAML.
-    pub fn object(&self) -> Result<Value, Failure> {
+    /// The body as an object: JSON, YAML, or protobuf of a built-in kind.
+    pub fn object(&self, schema: &Schema) -> Result<Value, Failure> {
         match self.media_type() {
+            protobuf::MEDIA_TYPE => return protobuf::decode(schema, &self.body),
             "" | "application/json" | "application/yaml" | "application/apply-patch+yaml" => {}
             other => {
                 let what = format!(
                     "the body of the request was in an unknown format - accepted media types include: \
-                     application/json, application/yaml (got {other})"
+                     application/json, application/yaml, application/vnd.kubernetes.protobuf (got {other})"
                 );
                 return Err(Failure::new(415, "UnsupportedMediaType", what));
             }

@@ -5,6 +5,7 @@ use super::answer::{self, Answer};
 use super::context::Context;
 use super::failure::Failure;
 use super::object;
+use super::protobuf;
 use super::request::{Request, Target};
 use super::resource::Resource;
 use super::write;
@@ -13,10 +14,10 @@ use serde_json::{Value, json};
 
 /// Answers a review. A body in protobuf (kubectl's `auth can-i`) is answered without reading it,
 /// since the answer is the same for all.
-pub fn answer(resource: &Resource, request: &Request) -> Result<Answer, Failure> {
+pub fn answer(ctx: &Context, resource: &Resource, request: &Request) -> Result<Answer, Failure> {
     let mut body = match request.media_type() {
-        "application/vnd.kubernetes.protobuf" => json!({ "spec": {} }),
-        _ => request.object()?,
+        protobuf::MEDIA_TYPE => json!({ "spec": {} }),
+        _ => request.object(ctx.schema)?,
     };
     body["apiVersion"] = json!(resource.api_version(resource.storage_version()));
     body["kind"] = json!(resource.kind);

@@ -1,5 +1,5 @@
 //! The field types of the built-in kinds: which lists are merged by which keys, which fields exist.
-//! One table for server-side apply, strategic merge patches, strict decoding and OpenAPI.
+//! One table for server-side apply, strategic merge patches, strict decoding, protobuf and OpenAPI.
 //! Custom resources are read without a schema: maps are merged, lists are replaced whole.
 
 use serde_json::Value;
@@ -10,8 +10,14 @@ use std::sync::OnceLock;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Type {
     Text,
+    /// Base64 in JSON.
+    Bytes,
     Number,
     Boolean,
+    Quantity,
+    IntOrText,
+    Time,
+    MicroTime,
     /// Anything: a scalar, a map merged by key, or a list replaced whole.
     Any,
     Named(String),
@@ -35,6 +41,8 @@ pub struct Struct {
     pub fields: BTreeMap<String, Type>,
     /// Defaults of fields, needed where a key of a list is left out (a port's protocol).
     pub defaults: BTreeMap<String, Value>,
+    /// Fields by their number in protobuf; two numbers for a field inside an embedded message.
+    pub numbers: HashMap<(u32, u32), String>,
 }
 
 pub struct Schema {
@@ -72,8 +80,14 @@ impl Schema {
                 let (Some(name), Some(kind)) = (words.next(), words.next()) else { continue };
                 let entry = types.entry(current.clone()).or_default();
                 entry.fields.insert(name.into(), parse_type(kind));
-                if let Some(value) = words.next().and_then(|d| serde_json::from_str(d).ok()) {
-                    entry.defaults.insert(name.into(), value);
+                for word in words.next().unwrap_or("").split(' ') {
+                    if let Some(number) = word.strip_prefix('#') {
+                        let (outer, inner) = number.split_once('.').unwrap_or((number, "0"));
+                        let path = (outer.parse().unwrap_or(0), inner.parse().unwrap_or(0));
+                        entry.numbers.insert(path, name.into());
+                    } else if let Ok(value) = serde_json::from_str(word) {
+                        entry.defaults.insert(name.into(), value);
+                    }
                 }
             } else {
                 let (name, atomic) = line.strip_suffix(" !").map_or((line, false), |n| (n, true));
@@ -142,7 +156,12 @@ fn parse_type(text: &str) -> Type {
     let (first, rest) = text.split_at(1.min(text.len()));
     match first {
         "s" => Type::Text,
+        "y" => Type::Bytes,
         "n" => Type::Number,
+        "q" => Type::Quantity,
+        "i" => Type::IntOrText,
+        "t" => Type::Time,
+        "m" => Type::MicroTime,
         "b" => Type::Boolean,
         "@" => Type::Named(rest.into()),
         "<" => Type::Atomic(Box::new(parse_type(rest))),

@@ -41,10 +41,15 @@ fn walk(schema: &Schema, ty: &Type, value: &Value, path: &str, owner: &str, read
     };
     match (ty, value) {
         (Type::Any, _)
-        | (Type::Text, Value::String(_))
+        | (Type::Text | Type::Bytes | Type::Time | Type::MicroTime, Value::String(_))
+        | (Type::Quantity | Type::IntOrText, Value::String(_) | Value::Number(_))
         | (Type::Number, Value::Number(_))
         | (Type::Boolean, Value::Bool(_)) => {}
         (Type::Text, _) => wrong("string"),
+        (Type::Bytes, _) => wrong("[]uint8"),
+        (Type::Quantity, _) => wrong("resource.Quantity"),
+        (Type::IntOrText, _) => wrong("intstr.IntOrString"),
+        (Type::Time | Type::MicroTime, _) => wrong("time.Time"),
         (Type::Number, _) => wrong("int32"),
         (Type::Boolean, _) => wrong("bool"),
         (Type::Named(name), Value::Object(map)) => {
@@ -64,8 +69,6 @@ fn walk(schema: &Schema, ty: &Type, value: &Value, path: &str, owner: &str, read
                 walk(schema, item, element, &format!("{path}[{i}]"), owner, read);
             }
         }
-        // A list of bytes is a string in JSON.
-        (Type::Atomic(item), Value::String(_)) if **item == Type::Number => {}
         (Type::Atomic(_) | Type::Set(_) | Type::Keyed(..), _) => wrong("[]"),
         (Type::Map(item) | Type::AtomicMap(item), Value::Object(map)) => {
             for (key, element) in map {

@@ -302,7 +302,9 @@ async fn bodies_that_are_too_big_or_unknown_are_refused() {
     let big = post("application/json", vec![b' '; 3 * 1024 * 1024 + 1]);
     assert_eq!(refusal(lab.client.request::<Value>(big).await.unwrap_err()).0, 413);
     let odd = post("application/vnd.kubernetes.protobuf", vec![1, 2, 3]);
-    assert_eq!(refusal(lab.client.request::<Value>(odd).await.unwrap_err()).0, 415);
+    assert_eq!(refusal(lab.client.request::<Value>(odd).await.unwrap_err()).0, 400);
+    let unknown = post("text/csv", b"a,b".to_vec());
+    assert_eq!(refusal(lab.client.request::<Value>(unknown).await.unwrap_err()).0, 415);
     let broken = post("application/json", b"{\"a\":".to_vec());
     assert_eq!(refusal(lab.client.request::<Value>(broken).await.unwrap_err()).0, 400);
 }

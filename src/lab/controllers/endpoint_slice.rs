@@ -22,10 +22,23 @@ const CONTROLLER: &str = "endpointslice-controller.k8s.io";
 const MAX_ENDPOINTS: usize = 100;
 
 enum News {
-    Service(Event<Service>),
-    Pod(Event<Pod>),
-    Slice(Event<EndpointSlice>),
+    Service(Box<Event<Service>>),
+    Pod(Box<Event<Pod>>),
+    Slice(Box<Event<EndpointSlice>>),
     Trouble(String),
+}
+
+impl News {
+    /// The kind (0 to 2) whose listing this event ends.
+    fn ends_listing(&self) -> Option<usize> {
+        let (kind, ends) = match self {
+            News::Service(event) => (0, matches!(**event, Event::InitDone)),
+            News::Pod(event) => (1, matches!(**event, Event::InitDone)),
+            News::Slice(event) => (2, matches!(**event, Event::InitDone)),
+            News::Trouble(_) => return None,
+        };
+        ends.then_some(kind)
+    }
 }
 
 struct Controller {
@@ -41,34 +54,31 @@ pub async fn run(config: Config) {
     let own = Watch::default().labels(&format!("{MANAGED}={CONTROLLER}"));
     let streams: [BoxStream<'static, News>; 3] = [
         events(Api::<Service>::all(client.clone()), Watch::default())
-            .map(move |e| e.map_or_else(trouble, News::Service))
+            .map(move |e| e.map_or_else(trouble, |e| News::Service(Box::new(e))))
             .boxed(),
         events(Api::<Pod>::all(client.clone()), Watch::default())
-            .map(move |e| e.map_or_else(trouble, News::Pod))
+            .map(move |e| e.map_or_else(trouble, |e| News::Pod(Box::new(e))))
             .boxed(),
-        events(Api::<EndpointSlice>::all(client), own).map(move |e| e.map_or_else(trouble, News::Slice)).boxed(),
+        events(Api::<EndpointSlice>::all(client), own)
+            .map(move |e| e.map_or_else(trouble, |e| News::Slice(Box::new(e))))
+            .boxed(),
     ];
     let mut news = select_all(streams);
     let mut this =
         Controller { config, services: Mirror::default(), pods: Mirror::default(), slices: Mirror::default() };
     let mut todo = BTreeSet::new();
     // Before all three are listed, slices that exist would be taken for missing.
-    let mut listed = 0;
+    let mut listed = [false; 3];
     while let Some(first) = news.next().await {
         let mut next = Some(first);
         while let Some(event) = next {
-            if listed < 3
-                && matches!(
-                    &event,
-                    News::Service(Event::InitDone) | News::Pod(Event::InitDone) | News::Slice(Event::InitDone)
-                )
-            {
-                listed += 1;
+            if let Some(kind) = event.ends_listing() {
+                listed[kind] = true;
             }
             this.see(event, &mut todo);
             next = futures::FutureExt::now_or_never(news.next()).flatten();
         }
-        while listed == 3
+        while listed == [true; 3]
             && let Some(name) = todo.pop_first()
         {
             this.reconcile(&name).await;
@@ -79,17 +89,17 @@ pub async fn run(config: Config) {
 impl Controller {
     fn see(&mut self, event: News, todo: &mut BTreeSet<Name>) {
         match event {
-            News::Service(event) => todo.extend(self.services.see(event).iter().map(|s| name_of(s.as_ref()))),
+            News::Service(event) => todo.extend(self.services.see(*event).iter().map(|s| name_of(s.as_ref()))),
             News::Pod(event) => {
                 // A pod whose labels changed leaves services too, so all of its namespace are looked at.
-                for pod in self.pods.see(event) {
+                for pod in self.pods.see(*event) {
                     let namespace = name_of(pod.as_ref()).0;
                     let services = self.services.in_namespace(&namespace);
                     todo.extend(services.filter(|s| selector(s).is_some()).map(|s| name_of(s.as_ref())));
                 }
             }
             News::Slice(event) => {
-                for slice in self.slices.see(event) {
+                for slice in self.slices.see(*event) {
                     let service = slice.metadata.labels.as_ref().and_then(|l| l.get(SERVICE)).cloned();
                     todo.extend(service.map(|s| (name_of(slice.as_ref()).0, s)));
                 }

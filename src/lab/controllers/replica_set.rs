@@ -78,7 +78,7 @@ impl Controller {
 
     async fn create(&mut self, name: &Name, set: &ReplicaSet, count: usize) -> Option<String> {
         let api: Api<Pod> = Api::namespaced(self.config.client.clone(), &name.0);
-        let Some(pod) = pod_of(set) else { return None };
+        let pod = pod_of(set)?;
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let made = futures::future::join_all((0..count).map(|_| api.create(&params, &pod))).await;
         let mut failure = None;

@@ -58,11 +58,21 @@ fn main() {
     suites.sort();
     ratios.sort_by(f64::total_cmp);
     let line = |name: &str, times: &[Duration]| {
-        println!("{name:<6} min {:>7.0?}  median {:>7.0?}  max {:>7.0?}", times[0], times[times.len() / 2], times[times.len() - 1]);
+        println!(
+            "{name:<6} min {:>7.0?}  median {:>7.0?}  max {:>7.0?}",
+            times[0],
+            times[times.len() / 2],
+            times[times.len() - 1]
+        );
     };
     line("floor", &floors);
     line("suite", &suites);
-    println!("ratio  min {:.2}  median {:.2}  max {:.2}", ratios[0], ratios[ratios.len() / 2], ratios[ratios.len() - 1]);
+    println!(
+        "ratio  min {:.2}  median {:.2}  max {:.2}",
+        ratios[0],
+        ratios[ratios.len() / 2],
+        ratios[ratios.len() - 1]
+    );
 }
 
 #[cfg(not(target_os = "linux"))]

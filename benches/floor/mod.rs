@@ -82,7 +82,10 @@ async fn round(folder: &Path) {
     let started = work.pods.iter().map(|pod| start(&fabric, pod, &work.envoy, &roots));
     let pods = futures::future::join_all(started).await;
     for (pod, argv) in work.execs {
-        let env = vec![("PATH".to_string(), std::env::var("PATH").unwrap()), ("HOME".to_string(), "/nonexistent".to_string())];
+        let env = vec![
+            ("PATH".to_string(), std::env::var("PATH").unwrap()),
+            ("HOME".to_string(), "/nonexistent".to_string()),
+        ];
         let spec = ProcessSpec { argv, env, cwd: None, stdin: false };
         let mut process = pods[pod].0.spawn(spec).await.unwrap();
         let mut output = vec![];

@@ -28,9 +28,15 @@ pub async fn pods(folder: &Path) -> Vec<Pod> {
     let mut pods = vec![];
     for (workload, namespace, account) in WORKLOADS {
         let set = cluster.pods(namespace, workload, Duration::from_secs(10)).await.unwrap();
-        let pod = &set.pods[0];
+        let pod = &set[0];
         let ip: Ipv4Addr = pod.ip.parse().unwrap();
-        let mut made = Pod { workload: workload.into(), namespace: namespace.into(), ip, sidecar: workload == "sleep" && namespace == "mesh-test", envoy: None };
+        let mut made = Pod {
+            workload: workload.into(),
+            namespace: namespace.into(),
+            ip,
+            sidecar: workload == "sleep" && namespace == "mesh-test",
+            envoy: None,
+        };
         if !account.is_empty() {
             let admin = cluster.admin(pod);
             let dump = dump_with(&admin).await;
@@ -69,7 +75,8 @@ async fn apply_the_note(client: &kube::Client) {
         }
         for document in serde_yaml::Deserializer::from_str(&std::fs::read_to_string(&path).unwrap()) {
             let object = DynamicObject::deserialize(document).unwrap();
-            let kind = kube::core::GroupVersionKind::gvk("networking.istio.io", "v1", &object.types.clone().unwrap().kind);
+            let kind =
+                kube::core::GroupVersionKind::gvk("networking.istio.io", "v1", &object.types.clone().unwrap().kind);
             let resource = kube::discovery::ApiResource::from_gvk(&kind);
             let namespace = object.metadata.namespace.clone().unwrap();
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &namespace, &resource);

@@ -56,6 +56,15 @@ impl Lab {
     /// Boots a lab: finds (or fetches, once) Envoy, starts the lab process, waits until its pods are
     /// ready. `progress` hears what is being done.
     pub async fn start(progress: impl Fn(String) + Send + Sync + 'static) -> Result<Lab, BootError> {
+        let program = std::env::current_exe().map_err(|error| BootError::Io("find this program", error))?;
+        Lab::start_with(&program, progress).await
+    }
+
+    /// As [`Lab::start`], with the lab's process being another `egress-scn` than this program.
+    pub async fn start_with(
+        program: &Path,
+        progress: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<Lab, BootError> {
         let progress = std::sync::Arc::new(progress);
         let fetch = progress.clone();
         let envoy =
@@ -70,7 +79,6 @@ impl Lab {
             .map_err(|e| BootError::Io("write the lab's options", e))?;
         let log =
             std::fs::File::create(folder.path().join(LOG)).map_err(|e| BootError::Io("write the lab's log", e))?;
-        let program = std::env::current_exe().map_err(|error| BootError::Io("find this program", error))?;
         let mut child = Command::new(program)
             .arg(SUBCOMMAND)
             .arg(folder.path())

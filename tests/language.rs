@@ -202,7 +202,7 @@ fn any_text_is_read() {
         "=",
         "->",
     ];
-    for round in 0..400 {
+    for round in 0..150 {
         let (name, text) = &texts[next(texts.len())];
         let mut text = text.clone();
         for _ in 0..=next(4) {

@@ -106,7 +106,7 @@ pub const CODES: &[Code] = &[
     ),
     code("E0122", "nested too deep", "Blocks may be nested 32 deep."),
     code("E0123", "a block without steps", "Nothing would be repeated."),
-    code("E0124", "too many steps", "Loops multiply. A file repeats to 100000 steps at most."),
+    code("E0124", "too many steps", "Loops multiply. A file repeats to 1000000 steps at most."),
     code("E0201", "unknown name", "No `set`, `let`, `for` or `capture` above gives this name a value."),
     code(
         "E0202",
@@ -264,6 +264,28 @@ pub const CODES: &[Code] = &[
         "The DestinationRule's `sni` must be one of the hosts of the server on that port.",
     ),
     code("W0334", "no server on that port", "A match's port is the port of the Gateway's server."),
+    code(
+        "W0335",
+        "a Gateway selects no workload",
+        "Its selector matches the labels of no pod, so no proxy gets its servers.",
+    ),
+    code(
+        "W0336",
+        "TLS that nobody ends",
+        "The sidecar wraps the client's TLS, and a passthrough server hands it on to the site as it is.",
+    ),
+    code(
+        "W0337",
+        "no mesh mTLS where it is asked for",
+        "A server with ISTIO_MUTUAL needs a DestinationRule with `tls.mode: ISTIO_MUTUAL` for the gateway's Service: auto-mTLS does not reach a gateway without a sidecar label.",
+    ),
+    code(
+        "W0338",
+        "TLS twice",
+        "The client already speaks TLS; a DestinationRule that starts TLS again wraps it a second time.",
+    ),
+    code("W0339", "a host that is not visible", "Its ServiceEntry is exported only to other namespaces."),
+    code("W0341", "in the clear and TLS on one port", "istiod keeps one of the two servers."),
 ];
 
 #[cfg(test)]

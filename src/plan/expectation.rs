@@ -16,19 +16,19 @@ pub(super) fn build(b: &mut Builder<'_>, expect: &syntax::Expect, statement: &St
     for modifier in &expect.modifiers {
         if let Some((_, first)) = seen.iter().find(|(k, _)| *k == modifier.kind) {
             let d = Diagnostic::error("E0117", "the same modifier twice")
-                .at(b.at(&modifier.span), "again")
-                .at(b.at(first), "first here");
-            b.report(d);
+                .at(b.place(&modifier.span), "again")
+                .at(b.place(first), "first here");
+            b.error(d);
             failed = true;
             continue;
         }
         seen.push((modifier.kind, modifier.span.clone()));
         let word = &modifier.word;
         let read = match modifier.kind {
-            ModifierKind::Within => b.value_word(word, value::duration).map(|d| out.within = Some(d)),
-            ModifierKind::Every => b.value_word(word, value::duration).map(|d| every = Some(d)),
-            ModifierKind::Stable => b.value_word(word, value::stable).map(|s| out.stable = Some(s)),
-            ModifierKind::Because => b.fixed_word(word).map(|t| out.because = Some(t)),
+            ModifierKind::Within => b.value(word, value::duration).map(|d| out.within = Some(d)),
+            ModifierKind::Every => b.value(word, value::duration).map(|d| every = Some(d)),
+            ModifierKind::Stable => b.value(word, value::stable).map(|s| out.stable = Some(s)),
+            ModifierKind::Because => b.fixed(word).map(|t| out.because = Some(t)),
             ModifierKind::On => {
                 on = Some(word);
                 Some(())
@@ -50,9 +50,9 @@ pub(super) fn build(b: &mut Builder<'_>, expect: &syntax::Expect, statement: &St
     } else if every.is_some() {
         let span = seen.iter().find(|(k, _)| *k == ModifierKind::Every).map_or(expect.span.clone(), |(_, s)| s.clone());
         let d = Diagnostic::error("E0210", "`every` repeats a command, and this expectation reads state")
-            .at(b.at(&span), "state is watched; nothing is repeated")
+            .at(b.place(&span), "state is watched; nothing is repeated")
             .help("remove `every …`; `within …` says how long to wait");
-        b.report(d);
+        b.error(d);
         failed = true;
     }
     out.what = what?;
@@ -75,9 +75,9 @@ fn expectation(
     Some(match &expect.what {
         E::Status(words) => Expectation::Status(values(b, words, value::status)?),
         E::Exit(words) => Expectation::Exit(values(b, words, value::exit)?),
-        E::SslVerify(word) => Expectation::SslVerify(b.value_word(word, value::integer)?),
+        E::SslVerify(word) => Expectation::SslVerify(b.value(word, value::integer)?),
         E::Header { name, matches } => {
-            let name = b.value_word(name, header_name)?;
+            let name = b.value(name, header_name)?;
             let matches = match matches {
                 Some(m) => Some(text_match(b, m)?),
                 None => None,
@@ -100,80 +100,80 @@ fn expectation(
             };
             let matches = match matches {
                 // A name is a whole subject alternative name, but only a part of a distinguished name.
-                syntax::TextMatch::Plain(word) if whole => TextMatch::Equals(b.text_word(word)?),
-                syntax::TextMatch::Plain(word) => TextMatch::Contains(b.text_word(word)?),
+                syntax::TextMatch::Plain(word) if whole => TextMatch::Equals(b.text(word)?),
+                syntax::TextMatch::Plain(word) => TextMatch::Contains(b.text(word)?),
                 other => text_match(b, other)?,
             };
             Expectation::Certificate { field, matches }
         }
         E::Blocked(word) => Expectation::Blocked(match word {
-            Some(word) => Some(b.value_word(word, value::blocked_by)?),
+            Some(word) => Some(b.value(word, value::blocked_by)?),
             None => None,
         }),
         E::Direct => Expectation::Direct,
         E::Via(word) => {
-            let text = b.fixed_word(word)?;
-            let (name, port) = b.read_text(&text, &word.span, value::host_port)?;
-            let gateway = b.default_gateway();
-            let gateway = b.read_text(&name, &word.span, |w| value::workload(w, &gateway.namespace, Some(&gateway)))?;
+            let text = b.fixed(word)?;
+            let (name, port) = b.read(&text, &word.span, value::host_port)?;
+            let gateway = b.gateway.clone();
+            let gateway = b.read(&name, &word.span, |w| value::workload(w, &gateway.namespace, Some(&gateway)))?;
             Expectation::Via { gateway, port }
         }
         E::Path(words) => {
             let mut hops = vec![];
             for word in words {
-                let text = b.fixed_word(word)?;
+                let text = b.fixed(word)?;
                 if text.contains("->") && text != "->" {
                     let d = Diagnostic::error("E0205", format!("`{text}`: blanks stand around `->`"))
-                        .at(b.at(&word.span), "one word")
+                        .at(b.place(&word.span), "one word")
                         .help(format!("write {}", text.replace("->", " -> ")));
-                    b.report(d);
+                    b.error(d);
                     return None;
                 }
-                let (name, port) = b.read_text(&text, &word.span, value::host_port)?;
+                let (name, port) = b.read(&text, &word.span, value::host_port)?;
                 hops.push(Hop { name, port });
             }
             path_shape(b, &hops, words)?;
             Expectation::Path(hops)
         }
         E::Peer(word) => {
-            let text = b.text_word(word)?;
+            let text = b.text(word)?;
             if let [Part::Literal(id)] = text.0.as_slice() {
                 let id = id.clone();
-                b.read_text(&id, &word.span, spiffe)?;
+                b.read(&id, &word.span, spiffe)?;
             }
             Expectation::Peer(text)
         }
         E::Log { proxy, matches } => {
-            let proxy = b.workload_word(proxy)?;
+            let proxy = b.workload(proxy)?;
             Expectation::Log { proxy, matches: text_match(b, matches)? }
         }
         E::Listener { port, facts } => {
-            let port = b.value_word(port, value::port)?;
+            let port = b.value(port, value::port)?;
             let on = match on {
-                Some(word) => b.workload_word(word)?,
-                None => b.default_gateway(),
+                Some(word) => b.workload(word)?,
+                None => b.gateway.clone(),
             };
             Expectation::Listener { port, on: Some(on), facts: all_facts(b, facts, true)? }
         }
         E::Cluster { host, subset, facts } => {
-            let text = b.fixed_word(host)?;
-            let (name, port) = b.read_text(&text, &host.span, value::host_port)?;
+            let text = b.fixed(host)?;
+            let (name, port) = b.read(&text, &host.span, value::host_port)?;
             let subset = match subset {
-                Some(word) => Some(b.fixed_word(word)?),
+                Some(word) => Some(b.fixed(word)?),
                 None => None,
             };
             let on = b.proxy(on, &expect.span)?;
             Expectation::Cluster { host: name, port, subset, on: Some(on), facts: all_facts(b, facts, false)? }
         }
         E::Route { name } => {
-            let name = b.fixed_word(name)?;
+            let name = b.fixed(name)?;
             b.route(name, &statement.span);
             return None;
         }
         E::List { list, compare } => {
             let (kind, on) = b.list(list)?;
             let compare = match compare {
-                Compare::Count(word) => ListCompare::Count(b.value_word(word, value::count)?),
+                Compare::Count(word) => ListCompare::Count(b.value(word, value::count)?),
                 Compare::FewerThan(operand) => ListCompare::FewerThan(b.operand(operand)?),
                 Compare::SameAs(operand) => ListCompare::SameAs(b.operand(operand)?),
             };
@@ -184,14 +184,14 @@ fn expectation(
 
 fn values<T>(b: &mut Builder<'_>, words: &[Word], read: impl Fn(&str) -> Result<T, Unfit>) -> Option<Vec<T>> {
     let words = b.several(words)?;
-    let read: Vec<Option<T>> = words.iter().map(|w| b.read_text(&w.text, &w.span, &read)).collect();
+    let read: Vec<Option<T>> = words.iter().map(|w| b.read(&w.text, &w.span, &read)).collect();
     read.into_iter().collect()
 }
 
 fn text_match(b: &mut Builder<'_>, matches: &syntax::TextMatch) -> Option<TextMatch> {
     Some(match matches {
-        syntax::TextMatch::Plain(word) | syntax::TextMatch::Equals(word) => TextMatch::Equals(b.text_word(word)?),
-        syntax::TextMatch::Contains(word) => TextMatch::Contains(b.text_word(word)?),
+        syntax::TextMatch::Plain(word) | syntax::TextMatch::Equals(word) => TextMatch::Equals(b.text(word)?),
+        syntax::TextMatch::Contains(word) => TextMatch::Contains(b.text(word)?),
         syntax::TextMatch::Matches(regex) => TextMatch::Matches(b.regex(regex)?),
     })
 }
@@ -226,9 +226,9 @@ fn spiffe(id: &str) -> Result<(), Unfit> {
 fn path_shape(b: &mut Builder<'_>, hops: &[Hop], words: &[Word]) -> Option<()> {
     if let (Some(Hop { port: Some(port), name }), Some(word)) = (hops.first(), words.first()) {
         let d = Diagnostic::error("E0205", "a path starts at the client, which has no port")
-            .at(b.at(&word.span), "")
+            .at(b.place(&word.span), "")
             .help(format!("write {name}, without :{port}"));
-        b.report(d);
+        b.error(d);
         return None;
     }
     Some(())
@@ -243,38 +243,36 @@ fn fact(b: &mut Builder<'_>, fact: &syntax::Fact, listener: bool) -> Option<Fact
     let misplaced = |b: &mut Builder<'_>, name: &str| {
         let (is, other) = if listener { ("listener", "cluster") } else { ("cluster", "listener") };
         let d = Diagnostic::error("E0119", format!("`{name}` is a fact of a {other}, not of a {is}"))
-            .at(b.at(&fact.span), "")
+            .at(b.place(&fact.span), "")
             .help(format!("write expect {other} … {name} …"));
-        b.report(d);
+        b.error(d);
         None
     };
     Some(match &fact.kind {
         FactKind::RequireClientCertificate if listener => Fact::RequireClientCertificate,
         FactKind::RequireClientCertificate => return misplaced(b, "requireClientCertificate"),
         FactKind::To { host, subset } if listener => {
-            let host = b.fixed_word(host)?;
+            let host = b.fixed(host)?;
             let subset = match subset {
-                Some(word) => Some(b.fixed_word(word)?),
+                Some(word) => Some(b.fixed(word)?),
                 None => None,
             };
             Fact::To { host, subset }
         }
         FactKind::To { .. } => return misplaced(b, "to"),
         FactKind::Value { name, word } => match (name.as_str(), listener) {
-            ("mode", true) => Fact::Mode(b.value_word(word, |w| {
+            ("mode", true) => Fact::Mode(b.value(word, |w| {
                 one_of(w, &["PASSTHROUGH", "ISTIO_MUTUAL", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH"])
             })?),
-            ("chains", true) => Fact::Chains(b.value_word(word, value::count)?),
-            ("bound", true) => Fact::Bound(b.value_word(word, value::port)?),
+            ("chains", true) => Fact::Chains(b.value(word, value::count)?),
+            ("bound", true) => Fact::Bound(b.value(word, value::port)?),
             ("type", false) => Fact::Type(
-                b.value_word(word, |w| one_of(w, &["STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST", "STATIC"]))?,
+                b.value(word, |w| one_of(w, &["STRICT_DNS", "LOGICAL_DNS", "EDS", "ORIGINAL_DST", "STATIC"]))?,
             ),
-            ("tls", false) => {
-                Fact::Tls(b.value_word(word, |w| one_of(w, &["none", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]))?)
-            }
-            ("sni", _) => Fact::Sni(b.fixed_word(word)?),
-            ("san", _) => Fact::San(b.fixed_word(word)?),
-            ("alpn", _) => Fact::Alpn(b.fixed_word(word)?),
+            ("tls", false) => Fact::Tls(b.value(word, |w| one_of(w, &["none", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]))?),
+            ("sni", _) => Fact::Sni(b.fixed(word)?),
+            ("san", _) => Fact::San(b.fixed(word)?),
+            ("alpn", _) => Fact::Alpn(b.fixed(word)?),
             _ => return misplaced(b, name),
         },
     })

@@ -5,9 +5,11 @@
 mod blocks;
 mod build;
 mod expectation;
+mod headers;
 mod inline;
 mod scope;
 pub mod step;
+mod steps;
 mod value;
 
 pub use build::{Built, DEFAULT_GATEWAY, DEFAULT_NAMESPACE, DEFAULT_WITHIN, Manifests, build};

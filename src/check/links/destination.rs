@@ -20,7 +20,8 @@ pub fn check(index: &Index<'_>, found: &mut Vec<Diagnostic>) {
 }
 
 fn registered(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &mut Vec<Diagnostic>) {
-    let entries = index.entries_of(&d.host);
+    let (entries, hidden): (Vec<_>, Vec<_>) =
+        index.entries_of(&d.host).into_iter().partition(|e| e.is_visible_from(service.namespace));
     let kube = index.service(&d.host);
     if let Some(owner) = kube.as_ref().or(entries.first()) {
         port(service, d, owner, kube.is_some(), &entries, found);
@@ -28,6 +29,16 @@ fn registered(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, foun
     }
     // Services of the cluster may exist without being applied here.
     if host::is_service(&d.host) {
+        return;
+    }
+    if let Some(entry) = hidden.first() {
+        let namespace = service.namespace;
+        found.push(
+            Diagnostic::warning("W0339", format!("{} is not visible from {namespace}", d.written))
+                .at(service.at(&format!("{}/host", d.pointer)), "no proxy of this namespace has a cluster for it")
+                .at(entry.at("/spec/exportTo"), format!("its ServiceEntry stays in {}", entry.namespace))
+                .help(format!("add `{namespace}` or `*` to its exportTo, or put a ServiceEntry into {namespace}")),
+        );
         return;
     }
     let known: Vec<&str> =
@@ -77,7 +88,15 @@ fn port(
 
 fn subset(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &mut Vec<Diagnostic>) {
     let Some(subset) = d.subset else { return };
-    let rules = index.rules_of(&d.host);
+    // istiod looks for rules in the namespaces of the client, of the service, and in the root namespace.
+    let own = d.host.split('.').nth(1).filter(|_| host::is_service(&d.host));
+    let entries = index.entries_of(&d.host);
+    let counts = |n: &str| {
+        n == service.namespace || n == "istio-system" || Some(n) == own || entries.iter().any(|e| e.namespace == n)
+    };
+    let (rules, elsewhere): (Vec<_>, Vec<_>) = index.rules_of(&d.host).into_iter().partition(|r| counts(r.namespace));
+    let defines =
+        |r: &&Object<'_>| r.list("/spec/subsets").iter().any(|s| s.get("name").and_then(Value::as_str) == Some(subset));
     let names: Vec<&str> = rules
         .iter()
         .flat_map(|r| r.list("/spec/subsets"))
@@ -97,7 +116,10 @@ fn subset(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &
         service.at(&format!("{}/subset", d.pointer)),
         format!("{why}, so no cluster is made and the sidecar logs NC (no cluster)"),
     );
-    if let Some(rule) = rules.first() {
+    if let Some(rule) = elsewhere.iter().find(defines) {
+        let why = format!("defined in {}, where no proxy of {} looks", rule.namespace, service.namespace);
+        d = d.at(rule.at("/metadata/namespace"), why);
+    } else if let Some(rule) = rules.first() {
         d = d.at(rule.at("/spec/subsets"), "the host's subsets");
     }
     found.push(d.help(format!("apply a DestinationRule with a subset `{subset}` for this host")));

@@ -20,6 +20,12 @@ impl<'a> Object<'a> {
         self.object.body.pointer(pointer)
     }
 
+    /// Whether its `exportTo` lets another namespace see it.
+    pub fn is_visible_from(&self, namespace: &str) -> bool {
+        let to: Vec<&str> = self.list("/spec/exportTo").iter().filter_map(Value::as_str).collect();
+        to.is_empty() || to.iter().any(|t| *t == "*" || *t == namespace || *t == "." && self.namespace == namespace)
+    }
+
     pub fn text(&self, pointer: &str) -> Option<&'a str> {
         self.get(pointer).and_then(Value::as_str)
     }
@@ -110,6 +116,8 @@ pub struct Index<'a> {
     pub destination_rules: Vec<Object<'a>>,
     pub service_entries: Vec<Object<'a>>,
     pub services: Vec<Object<'a>>,
+    /// Deployments and their like.
+    pub workloads: Vec<Object<'a>>,
 }
 
 impl<'a> Index<'a> {
@@ -121,6 +129,7 @@ impl<'a> Index<'a> {
             destination_rules: vec![],
             service_entries: vec![],
             services: vec![],
+            workloads: vec![],
         };
         let all = ambient.iter().map(|o| (o, true)).chain(objects.iter().map(|o| (o, false)));
         for (object, ambient) in all {
@@ -132,6 +141,7 @@ impl<'a> Index<'a> {
                 ("networking.istio.io", "DestinationRule") => &mut index.destination_rules,
                 ("networking.istio.io", "ServiceEntry") => &mut index.service_entries,
                 ("v1", "Service") => &mut index.services,
+                ("apps", "Deployment" | "StatefulSet" | "DaemonSet") => &mut index.workloads,
                 _ => continue,
             };
             let own = text("/metadata/namespace");

@@ -1,0 +1,305 @@
+//! Steps: what each is to do, and which exec the expectations behind it are about.
+
+use super::build::{Builder, LastExec};
+use super::scope::{Binding, Value};
+use super::step::*;
+use super::value;
+use crate::diag::suggest::nearest;
+use crate::diag::{Diagnostic, Place};
+use crate::syntax::{self, Manifests as ApplyWords, Name, Span, Statement, Verb, Word, vocabulary};
+
+impl Builder<'_> {
+    pub(super) fn step(&mut self, statement: &Statement, level: usize) {
+        let kind = match &statement.verb {
+            Verb::Apply(words) => self.apply(words, statement).map(StepKind::Apply),
+            Verb::Delete(words) => self.delete(words, statement).map(StepKind::Delete),
+            Verb::Exec(exec) => self.exec(exec, statement),
+            Verb::Capture { name, source } => self.capture(name, source, statement, level),
+            Verb::Diff { left, right } => {
+                let (left, right) = (self.operand(left), self.operand(right));
+                left.zip(right).map(|(left, right)| StepKind::Diff { left, right })
+            }
+            Verb::Note(word) => self.fixed(word).map(StepKind::Note),
+            Verb::Pause(word) => self.fixed(word).map(StepKind::Pause),
+            Verb::Expect(expect) => super::expectation::build(self, expect, statement).map(StepKind::Expect),
+            Verb::Broken(broken) => {
+                for name in &broken.names {
+                    self.scope.bindings.push(Binding::broken(name));
+                }
+                if broken.exec {
+                    self.last_exec = Some(LastExec { step: None, workload: None, changed: None });
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            let text = self.scope.shown(&statement.span);
+            self.steps.push(Step { place: self.place(&statement.span), text, kind });
+        }
+        self.total += 1;
+    }
+
+    pub(super) fn changed(&mut self, statement: &Statement) {
+        if let Some(last) = &mut self.last_exec {
+            last.changed.get_or_insert(statement.span.clone());
+        }
+    }
+
+    pub(super) fn apply(&mut self, what: &ApplyWords, statement: &Statement) -> Option<Vec<ManifestObject>> {
+        self.changed(statement);
+        match what {
+            ApplyWords::Heredoc(heredoc) => {
+                let inline = self.scope.heredoc(heredoc).map_err(|d| self.errors.push(*d)).ok()?;
+                let place = self.place(&heredoc.body);
+                self.manifests.inline(&inline, &place).map_err(|d| self.errors.extend(d)).ok()
+            }
+            ApplyWords::Words(words) => {
+                self.reserved("apply", words)?;
+                self.objects(words)
+            }
+        }
+    }
+
+    /// The objects of all the words; every error of them.
+    pub(super) fn objects(&mut self, words: &[Word]) -> Option<Vec<ManifestObject>> {
+        let before = self.errors.len();
+        let mut errors = vec![];
+        let mut out = vec![];
+        for word in self.scope.words(words, &mut errors) {
+            match self.manifests.files(&word, &self.place(&word.span)) {
+                Ok(objects) => out.extend(objects),
+                Err(found) => errors.extend(found),
+            }
+        }
+        self.errors.extend(errors);
+        (self.errors.len() == before).then_some(out)
+    }
+
+    /// Modifier words at the end of `apply` and `delete` are an error, not a file name.
+    pub(super) fn reserved(&mut self, verb: &str, words: &[Word]) -> Option<()> {
+        let from = words.len().saturating_sub(2);
+        for word in &words[from..] {
+            let Some(text) = word.literal().filter(|_| !word.quoted) else { continue };
+            if vocabulary::RESERVED.contains(&text.as_str()) {
+                let mut d =
+                    Diagnostic::error("E0210", format!("`{text}` at the end of `{verb}` is a modifier, not a file"))
+                        .at(self.place(&word.span), format!("`{verb}` takes none in this version"))
+                        .help(format!("a file that is so named stands in quotes: \"{text}\""));
+                if matches!(text.as_str(), "within" | "every" | "stable") {
+                    d = d.help(format!("put `{text} …` at the end of the `expect` that waits"));
+                }
+                self.error(d);
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    pub(super) fn delete(&mut self, words: &[Word], statement: &Statement) -> Option<Vec<ObjectRef>> {
+        self.changed(statement);
+        let mut errors = vec![];
+        let expanded = self.scope.words(words, &mut errors);
+        let failed = !errors.is_empty();
+        self.errors.extend(errors);
+        let first = expanded.first().filter(|_| !failed)?;
+        if is_file_word(&first.text) {
+            self.reserved("delete", words)?;
+            let objects = self.objects(words)?;
+            return Some(objects.iter().filter_map(object_ref).collect());
+        }
+        let text: Vec<&str> = expanded.iter().map(|w| w.text.as_str()).collect();
+        let (name, namespace) = match text.as_slice() {
+            [_, name] => (name, None),
+            [_, name, "in", namespace] => (name, Some(namespace.to_string())),
+            _ => {
+                let d = Diagnostic::error("E0107", "`delete` takes a kind and a name, or files")
+                    .at(self.place(&statement.span), format!("{} words behind `delete`", text.len()))
+                    .help("write delete KIND NAME [in NAMESPACE], or delete FILE… (a file ends in .yaml, .yml or .json; a folder in /)");
+                self.error(d);
+                return None;
+            }
+        };
+        let (kind, name) = (text[0].to_string(), name.to_string());
+        Some(vec![ObjectRef { api_version: None, kind, namespace, name }])
+    }
+
+    pub(super) fn exec(&mut self, exec: &syntax::Exec, statement: &Statement) -> Option<StepKind> {
+        self.last_exec = Some(LastExec { step: None, workload: None, changed: None });
+        let workload = match &exec.target {
+            Some(word) => Some(self.workload(word)?),
+            None => None,
+        };
+        let container = match &exec.container {
+            Some(word) => Some(self.fixed(word)?),
+            None => None,
+        };
+        if workload.is_none() {
+            self.scope.given.push("ingress");
+        }
+        let before = self.errors.len();
+        let mut errors = vec![];
+        let command = self.scope.texts(&exec.command, &mut errors);
+        self.errors.extend(errors);
+        self.scope.given.clear();
+        self.modifiers_in_command(exec, statement);
+        if self.errors.iter().skip(before).any(Diagnostic::is_error) {
+            return None;
+        }
+        let step = Some(self.steps.len());
+        self.last_exec = Some(LastExec { step, workload: workload.clone(), changed: None });
+        Some(StepKind::Exec(Exec { workload, container, command, every: None, has_expects: false }))
+    }
+
+    /// `exec sleep curl … within 5s`: the words go to curl, which is hardly what was meant.
+    pub(super) fn modifiers_in_command(&mut self, exec: &syntax::Exec, statement: &Statement) {
+        let Some([modifier, value]) = exec.command.last_chunk::<2>() else { return };
+        let (Some(word), false) = (modifier.literal(), modifier.quoted) else { return };
+        let fits = match word.as_str() {
+            "within" | "every" => value.literal().is_some_and(|v| value::duration(&v).is_ok()),
+            "stable" => value.literal().is_some_and(|v| value::stable(&v).is_ok()),
+            "because" => value.quoted,
+            _ => false,
+        };
+        if fits {
+            let at = Place { source: self.scope.source.clone(), span: modifier.span.start..statement.span.end };
+            let d = Diagnostic::warning("W0235", format!("`{word}` at the end of `exec` is handed to the command"))
+                .at(at, "the command gets these words")
+                .help(format!("put `{word} …` at the end of an `expect` below; in quotes it is meant for the command"));
+            self.error(d);
+        }
+    }
+
+    pub(super) fn capture(
+        &mut self,
+        name: &Name,
+        source: &syntax::CaptureSource,
+        statement: &Statement,
+        level: usize,
+    ) -> Option<StepKind> {
+        let source = match source {
+            syntax::CaptureSource::List(list) => self.list(list).map(|(list, on)| CaptureSource::List { list, on }),
+            syntax::CaptureSource::Stdout => self.probe(statement).map(|_| CaptureSource::Stdout),
+            syntax::CaptureSource::Header(word) => {
+                let header = self.fixed(word);
+                self.probe(statement).and(header).map(CaptureSource::Header)
+            }
+        };
+        // Captured again in the next round of a `for`: the same name, its newest value.
+        let again = self.scope.find(&name.text).is_some_and(|b| b.span == name.span);
+        if again {
+            return source.map(|source| StepKind::Capture { name: name.text.clone(), source });
+        }
+        if source.is_none() {
+            self.scope.bindings.push(Binding::broken(name));
+        } else {
+            self.define(name, Value::Capture, level);
+        }
+        source.map(|source| StepKind::Capture { name: name.text.clone(), source })
+    }
+
+    /// The list and the proxy it is of: the last exec's workload when none is named.
+    pub(super) fn list(&mut self, list: &syntax::List) -> Option<(ProxyList, Option<Workload>)> {
+        let kind = match list.kind {
+            syntax::ListKind::Clusters => ProxyList::Clusters,
+            syntax::ListKind::Listeners => ProxyList::Listeners,
+            syntax::ListKind::Routes => ProxyList::Routes,
+        };
+        let on = self.proxy(list.on.as_ref(), &list.span)?;
+        Some((kind, Some(on)))
+    }
+
+    /// The proxy that is named, or that of the last exec's workload.
+    pub(super) fn proxy(&mut self, on: Option<&Word>, span: &Span) -> Option<Workload> {
+        if let Some(word) = on {
+            return self.workload(word);
+        }
+        if let Some(workload) = self.last_exec.as_ref().and_then(|l| l.workload.clone()) {
+            return Some(workload);
+        }
+        if let Some(LastExec { step: None, .. }) = self.last_exec {
+            return None;
+        }
+        let d = Diagnostic::error("E0211", "on which proxy?")
+            .at(self.place(span), "no `exec` before this says which workload is meant")
+            .help(format!("add `on NAME`, e.g. `on sleep` or `on {}`", self.gateway));
+        self.error(d);
+        None
+    }
+
+    pub(super) fn operand(&mut self, operand: &syntax::Operand) -> Option<Operand> {
+        match operand {
+            syntax::Operand::List(list) => self.list(list).map(|(list, on)| Operand::List { list, on }),
+            syntax::Operand::Word(word) => {
+                let text = self.text(word)?;
+                if let [Part::Capture(name)] = text.0.as_slice() {
+                    return Some(Operand::Capture(name.clone()));
+                }
+                let text = self.fixed(word)?;
+                if let Ok(number) = value::count(&text) {
+                    return Some(Operand::Number(number));
+                }
+                let known = self.scope.find(&text).filter(|b| b.value == Value::Capture).is_some();
+                let names: Vec<String> = self.scope.bindings.iter().map(|b| b.name.clone()).collect();
+                let d = Diagnostic::error("E0205", format!("`{text}` is not a number, a capture or a list"));
+                let d = match nearest(&text, names.iter().map(String::as_str)) {
+                    _ if known => d.at(self.place(&word.span), format!("did you mean `${{{text}}}`?")),
+                    Some(near) => d.at(self.place(&word.span), format!("did you mean `${{{near}}}`?")),
+                    None => d.at(
+                        self.place(&word.span),
+                        "compare with a number, a ${capture}, or clusters|listeners|routes on PROXY",
+                    ),
+                };
+                self.error(d);
+                None
+            }
+        }
+    }
+
+    /// The exec that an expectation is about; its index among the steps.
+    pub(super) fn probe(&mut self, statement: &Statement) -> Option<usize> {
+        let place = self.place(&statement.span);
+        match self.last_exec.clone() {
+            None => {
+                let d = Diagnostic::error("E0208", "no `exec` stands before this")
+                    .at(place, "it is about what an exec did")
+                    .help("put an `exec WORKLOAD COMMAND…` above it");
+                self.error(d);
+                None
+            }
+            Some(LastExec { changed: Some(change), .. }) => {
+                let change = self.place(&change);
+                let d = Diagnostic::error("E0209", "the last `exec` ran before the change above")
+                    .at(place, "would judge what was seen before the change")
+                    .at(change, "changes what the exec saw")
+                    .help("repeat the `exec` behind the change, or move this line up to its exec");
+                self.error(d);
+                None
+            }
+            Some(last) => last.step,
+        }
+    }
+
+    /// The exec step itself, so that its expectations can mark it.
+    pub(super) fn exec_step(&mut self, index: usize) -> Option<&mut Exec> {
+        match &mut self.steps.get_mut(index)?.kind {
+            StepKind::Exec(exec) => Some(exec),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a word behind `delete` names files: an ending, a folder, or a glob.
+fn is_file_word(word: &str) -> bool {
+    [".yaml", ".yml", ".json"].iter().any(|e| word.ends_with(e)) || word.contains(['/', '*', '?', '['])
+}
+
+fn object_ref(object: &ManifestObject) -> Option<ObjectRef> {
+    let text = |pointer| object.body.pointer(pointer).and_then(|v| v.as_str()).map(str::to_string);
+    Some(ObjectRef {
+        api_version: text("/apiVersion"),
+        kind: text("/kind")?,
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name")?,
+    })
+}

@@ -40,6 +40,8 @@ pub(super) enum Cause {
     PlainToMutual,
     /// TLS around the client's own TLS.
     DoubleTls { at: At },
+    /// Plain HTTP sent to a port that speaks TLS: nothing originates TLS.
+    PlainToTls { at: At },
     /// The gateway sent it to another host than the one asked for.
     WrongSite { asked: String, got: String },
     /// `policy` is what Envoy names; none: no ALLOW rule fits.
@@ -82,6 +84,8 @@ pub(super) enum Trouble {
     NoEndpoint,
     Reset,
     Tls(String),
+    /// What answered the client's TLS does not speak it.
+    NotTls,
     /// An answer of the site's own.
     Status(u16),
 }
@@ -106,6 +110,7 @@ impl Cause {
             | Cause::LegReset
             | Cause::PlainToMutual
             | Cause::DoubleTls { .. }
+            | Cause::PlainToTls { .. }
             | Cause::WrongSite { .. } => return None,
         })
     }
@@ -135,10 +140,12 @@ impl Cause {
             Cause::LegReset => "TLS reset".into(),
             Cause::PlainToMutual => "leg without mTLS".into(),
             Cause::DoubleTls { .. } => "TLS in TLS".into(),
+            Cause::PlainToTls { .. } => "plain HTTP to a TLS port".into(),
             Cause::WrongSite { asked, .. } => format!("not {asked}"),
             Cause::Denied { policy: Some(policy), .. } => format!("denied by {policy}"),
             Cause::Denied { policy: None, .. } => "denied: no ALLOW rule fits".into(),
-            Cause::Site(Trouble::NoEndpoint) => Trouble::NoEndpoint.words(),
+            // These two are the mesh's configuration as often as not.
+            Cause::Site(trouble @ (Trouble::NoEndpoint | Trouble::Tls(_))) => trouble.words(),
             Cause::Site(trouble) => format!("{} (site, not mesh)", trouble.words()),
             Cause::Network(words) => words.clone(),
         }
@@ -159,9 +166,11 @@ impl Cause {
             | Cause::Unverified
             | Cause::LegReset
             | Cause::PlainToMutual => 1,
-            Cause::DoubleTls { at: At::Sidecar } => 2,
-            Cause::DoubleTls { at: At::Gateway } => 2,
-            Cause::WrongSite { .. } | Cause::Site(_) | Cause::Network(_) => 2,
+            Cause::DoubleTls { .. }
+            | Cause::PlainToTls { .. }
+            | Cause::WrongSite { .. }
+            | Cause::Site(_)
+            | Cause::Network(_) => 2,
         }
     }
 }
@@ -174,6 +183,7 @@ impl Trouble {
             Trouble::NoEndpoint => "no endpoint".into(),
             Trouble::Reset => "connection reset".into(),
             Trouble::Tls(reason) => format!("TLS failed: {reason}"),
+            Trouble::NotTls => "does not speak TLS".into(),
             Trouble::Status(code) => format!("answered {code}"),
         }
     }
@@ -187,7 +197,7 @@ fn says(entry: &Entry, words: &str) -> bool {
 
 /// The cause by the logs; `None`: the far end answered (or nothing tells otherwise).
 pub(super) fn cause(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence: &Evidence) -> Option<Cause> {
-    at_sidecar(trace, evidence)
+    at_sidecar(trace, transfer.status(), evidence)
         .or_else(|| match &trace.onward {
             Onward::Gateway { .. } => on_gateway_leg(trace, transfer, probe, evidence),
             Onward::Host(_) | Onward::Passthrough(_) => {
@@ -198,15 +208,20 @@ pub(super) fn cause(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, eviden
         .or_else(|| (transfer.exit(probe) == 28).then(|| Cause::Network("timed out".into())))
 }
 
-fn at_sidecar(trace: &Trace, evidence: &Evidence) -> Option<Cause> {
+fn at_sidecar(trace: &Trace, status: u16, evidence: &Evidence) -> Option<Cause> {
     let entry = &trace.sidecar;
     let flags = entry.flags();
-    let http = entry.details() == Some("direct_response") && entry.route() == Some("block_all");
+    // A format without details and route name shows the same by what is absent: no cluster, no host, 502.
+    let bare = entry.details().is_none() && entry.cluster().is_none() && entry.upstream_host().is_none();
+    let http = (entry.details() == Some("direct_response") && entry.route() == Some("block_all"))
+        || (bare && flags.is_empty() && status == 502);
     if http || entry.cluster() == Some("BlackHoleCluster") {
         return Some(unregistered(trace, evidence, http));
     }
     if flags.contains("NC") {
-        return Some(Cause::NoCluster { at: At::Sidecar, cluster: wanted_cluster(trace, evidence) });
+        let port = trace.asked.as_ref().map(|asked| asked.port);
+        let cluster = wanted_cluster(trace, trace::client_dump(evidence), port, entry);
+        return Some(Cause::NoCluster { at: At::Sidecar, cluster });
     }
     if flags.contains("NR") || entry.details() == Some("route_not_found") {
         return Some(Cause::NoRoute { at: At::Sidecar });
@@ -253,12 +268,11 @@ fn unregistered(trace: &Trace, evidence: &Evidence, http: bool) -> Cause {
     Cause::NotRegistered { http, near }
 }
 
-/// The cluster that the sidecar's configuration names for this connection, if it does not have it.
-fn wanted_cluster(trace: &Trace, evidence: &Evidence) -> Option<String> {
-    let dump = trace::client_dump(evidence)?;
-    let port = trace.asked.as_ref()?.port;
+/// The cluster that a proxy's configuration names for this connection, if it does not have it.
+fn wanted_cluster(trace: &Trace, dump: Option<Dump>, port: Option<u16>, entry: &Entry) -> Option<String> {
+    let (dump, port) = (dump?, port?);
     let host = trace.asked.as_ref()?.host.as_str();
-    let sni = trace.sidecar.server_name().unwrap_or(host);
+    let sni = entry.server_name().unwrap_or(host);
     let mut named = vec![];
     for listener in dump.listeners_on(port) {
         for chain in listener.chains.iter().filter(|chain| chain.serves(sni)) {
@@ -277,8 +291,21 @@ fn wanted_cluster(trace: &Trace, evidence: &Evidence) -> Option<String> {
 fn on_gateway_leg(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence: &Evidence) -> Option<Cause> {
     let sidecar = &trace.sidecar;
     let flags = sidecar.flags();
+    let dump = || trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read);
     if let Some(entry) = trace.gateway.as_ref().and_then(|line| line.entry())
         && let Some(cause) = at_gateway(entry)
+    {
+        return Some(match (cause, &trace.onward) {
+            (Cause::NoCluster { at, cluster: None }, Onward::Gateway { bound, .. }) => {
+                Cause::NoCluster { at, cluster: wanted_cluster(trace, dump(), *bound, entry) }
+            }
+            (cause, _) => cause,
+        });
+    }
+    // The gateway's own trouble onwards comes first: the sidecar only sees its leg end.
+    if let Some(trace::GatewayLine::Joined(entry)) = &trace.gateway
+        && !entry.flags().is_empty()
+        && let Some(cause) = outside(entry, At::Gateway, transfer, probe, dump().as_ref())
     {
         return Some(cause);
     }
@@ -317,8 +344,7 @@ fn on_gateway_leg(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence
     {
         return Some(Cause::WrongSite { asked: asked.host.clone(), got: format!("{}:{}", got.host, got.port) });
     }
-    let dump = trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read);
-    outside(entry, At::Gateway, transfer, probe, dump.as_ref())
+    outside(entry, At::Gateway, transfer, probe, dump().as_ref())
 }
 
 /// What the gateway's own line says about a refusal of its own.
@@ -364,7 +390,9 @@ fn missing_chain(trace: &Trace, evidence: &Evidence) -> Option<Cause> {
     let gateway =
         trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read)?;
     let mut listeners = gateway.listeners_on(bound).peekable();
-    listeners.peek()?;
+    if listeners.peek().is_none() {
+        return Some(Cause::NoListener);
+    }
     let served = listeners.flat_map(|listener| listener.all_chains()).any(|chain| chain.serves(&shown));
     (!served).then_some(Cause::NoFilterChain { shown: Some(shown) })
 }
@@ -388,16 +416,27 @@ fn outside(entry: &Entry, at: At, transfer: Transfer<'_>, probe: &Probe, dump: O
         return Some(Cause::Network("no way to the outside (timed out or unreachable)".into()));
     }
     if says(entry, "tls error") {
-        let reason = entry.transport_failure().unwrap_or_default().replace('_', " ");
-        return Some(Cause::Site(Trouble::Tls(super::text::excerpt(&reason))));
+        return Some(Cause::Site(Trouble::Tls(tls_reason(entry.transport_failure().unwrap_or_default()))));
     }
     if flags.contains("UF") || flags.contains("UC") || flags.contains("UR") {
         return Some(Cause::Site(Trouble::Reset));
     }
-    if transfer.exit(probe) == 35 && transfer.message().contains("wrong version number") && originates() {
-        return Some(Cause::DoubleTls { at });
+    let puzzled = ["wrong version number", "unexpected message"].iter().any(|words| transfer.message().contains(words));
+    if transfer.exit(probe) == 35 && puzzled {
+        return Some(if originates() { Cause::DoubleTls { at } } else { Cause::Site(Trouble::NotTls) });
     }
     let status = transfer.status();
+    let port = entry.cluster().and_then(crate::envoy::ClusterName::parse).map(|name| name.port);
+    let plain = transfer.asked().is_some_and(|asked| !asked.is_tls());
+    if plain && status == 400 && port == Some(443) && !originates() {
+        return Some(Cause::PlainToTls { at });
+    }
     let own_answer = entry.details() == Some("via_upstream") || entry.code() == 0;
     (status >= 400 && own_answer).then_some(Cause::Site(Trouble::Status(status)))
+}
+
+/// `WRONG VERSION NUMBER` out of BoringSSL's `TLS_error:|268435703:SSL_routines:OPENSSL_internal:WRONG_VERSION_NUMBER:…`.
+fn tls_reason(reason: &str) -> String {
+    let after = reason.split("OPENSSL_internal:").nth(1).and_then(|rest| rest.split(':').next());
+    super::text::excerpt(&after.unwrap_or(reason).replace('_', " "))
 }

@@ -25,6 +25,7 @@ pub(super) fn exit_words(exit: i32, message: &str) -> &'static str {
         35 if message.contains("wrong version number") => {
             "TLS handshake: wrong version number, the other side does not speak TLS"
         }
+        35 if message.contains("unexpected message") => "TLS handshake: unexpected message",
         35 if message.contains("alert") => "TLS handshake refused by an alert",
         35 => "TLS handshake reset",
         47 => "too many redirects",

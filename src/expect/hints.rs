@@ -135,6 +135,24 @@ pub(super) fn hints(cause: &Cause, trace: &Trace, evidence: &Evidence) -> Hints 
                 "http:// in the client, or no `tls` in the DestinationRule for that port",
             )
         }
+        Cause::PlainToTls { at } => Hints::new(
+            match at {
+                At::Sidecar => format!(
+                    "the sidecar sends plain HTTP to port 443: it sees no DestinationRule that originates TLS for {host}"
+                ),
+                At::Gateway => format!(
+                    "the gateway sends plain HTTP to port 443: it sees no DestinationRule that originates TLS for {host} \
+                     (one in the client's namespace must be exported to the gateway's)"
+                ),
+            },
+            format!("a DestinationRule for {host} with `tls: {{mode: SIMPLE, sni: {host}}}` for port 443"),
+        ),
+        Cause::Site(Trouble::NotTls) => Hints::new(
+            format!(
+                "the endpoint of {host} answered, but not in TLS: its port, or the ServiceEntry's targetPort, is a plain one"
+            ),
+            format!("exec local curl -sI {}", url(trace, host)),
+        ),
         Cause::WrongSite { got, .. } => Hints::new(
             format!(
                 "the gateway sent it to {got}: one ISTIO_MUTUAL server with several hosts makes one filter chain, with the \

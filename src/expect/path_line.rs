@@ -1,6 +1,6 @@
 //! `path  sleep ✓ → istio-egressgateway:15443 ✗ no listener → edition.cnn.com`.
 
-use super::cause::{At, Cause};
+use super::cause::Cause;
 use super::trace::{GatewayLine, Onward, Trace, port_of};
 use crate::envoy::ClusterName;
 
@@ -63,29 +63,30 @@ fn named(name: ClusterName, address: Option<&str>) -> Stop {
     Stop { name: name.host, port: Some(name.port), bound, is_gateway: false }
 }
 
-/// The line with its marks: ✓ passed, ✗ with what went wrong there, nothing where it never came.
+/// The line with its marks: ✓ passed, ✗ with what went wrong there, ? where nothing proves it, nothing where it
+/// never came.
 pub(super) fn path_line(trace: &Trace, cause: Option<&Cause>) -> String {
     let stops = stops(trace);
-    let mut failed = cause.map(|cause| match cause {
-        Cause::DoubleTls { at: At::Sidecar } | Cause::Site(_) | Cause::Network(_) => stops.len() - 1,
-        other => other.stop().min(stops.len() - 1),
-    });
-    if matches!(trace.gateway, Some(GatewayLine::Absent | GatewayLine::Unreadable(_))) && failed.is_none() {
-        // The far end is not proven without the gateway's line.
-        failed = Some(usize::MAX);
-    }
-    let unseen = failed == Some(usize::MAX);
-    let shown = stops.iter().enumerate().map(|(index, stop)| match (failed, cause) {
-        (Some(at), Some(cause)) if index == at => format!("{stop} ✗ {}", cause.words()),
-        (Some(at), _) if !unseen && index > at => stop.to_string(),
-        _ if unseen && index > 0 => format!("{stop} ?"),
+    let last = stops.len() - 1;
+    // Beyond the gateway nothing is proven without its line, nor where the sidecar answered by itself.
+    let unproven = matches!(trace.gateway, Some(GatewayLine::Absent | GatewayLine::Unreadable(_)))
+        || trace.onward == Onward::Nowhere;
+    let doubt_from = match (cause, unproven, trace.answered) {
+        (Some(_), _, _) | (None, false, true) => usize::MAX,
+        (None, true, _) => 1,
+        (None, false, false) => last,
+    };
+    let marked = stops.iter().enumerate().map(|(index, stop)| match cause {
+        Some(cause) if index == cause.stop().min(last) => format!("{stop} ✗ {}", cause.words()),
+        Some(cause) if index > cause.stop() => stop.to_string(),
+        _ if index >= doubt_from => format!("{stop} ?"),
         _ => format!("{stop} ✓"),
     });
     let note = match &trace.onward {
         Onward::Passthrough(_) => "  (PassthroughCluster)",
         _ => "",
     };
-    format!("path  {}{note}", shown.collect::<Vec<_>>().join(" → "))
+    format!("path  {}{note}", marked.collect::<Vec<_>>().join(" → "))
 }
 
 /// The same stops without marks, for a comparison.

@@ -19,6 +19,8 @@ pub(super) struct Trace {
     /// Where `onward` is the gateway.
     pub gateway: Option<GatewayLine>,
     pub gateway_name: Workload,
+    /// The client got a response, or at least no error.
+    pub answered: bool,
 }
 
 /// Where the sidecar sent the connection.
@@ -210,7 +212,15 @@ pub(super) fn trace(evidence: &Evidence, gateway: &Workload) -> Result<Trace, Bl
     let asked = transfer.asked();
     let gateway_line = matches!(onward, Onward::Gateway { .. })
         .then(|| gateway_line(&sidecar, gateways, asked.as_ref().map(|asked| asked.host.as_str())));
-    Ok(Trace { client: workload.clone(), asked, sidecar, onward, gateway: gateway_line, gateway_name: gateway.clone() })
+    Ok(Trace {
+        client: workload.clone(),
+        asked,
+        sidecar,
+        onward,
+        gateway: gateway_line,
+        gateway_name: gateway.clone(),
+        answered: transfer.status() != 0 || transfer.exit(probe) == 0,
+    })
 }
 
 fn onward(sidecar: &Entry, gateway: &Workload, gateways: &[ProxyPod], evidence: &Evidence) -> Onward {

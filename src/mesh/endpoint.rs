@@ -215,17 +215,24 @@ fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &[Origin
 }
 
 /// Traffic passed through by SNI is mutual TLS: only endpoints that accept it are of use.
-fn keep_mtls(groups: &mut Vec<Group>) {
+fn keep_mtls(groups: &mut [Group]) {
     for group in groups.iter_mut() {
         let group = &mut group.body;
-        let mut weight = 0;
+        let mut weight: u32 = 0;
         if let Some(all) = group.get_mut("lbEndpoints").and_then(Value::as_array_mut) {
             all.retain(|e| {
                 text(&e["metadata"]["filterMetadata"]["envoy.transport_socket_match"]["tlsMode"]) == "istio"
             });
             weight = all.iter().map(|e| unsigned(&e["loadBalancingWeight"])).sum();
         }
-        group["loadBalancingWeight"] = Value::from(weight);
+        // A group that lost all its endpoints stays, empty.
+        if let Some(map) = group.as_object_mut() {
+            if weight == 0 {
+                map.remove("lbEndpoints");
+                map.remove("loadBalancingWeight");
+            } else {
+                map.insert("loadBalancingWeight".to_owned(), Value::from(weight));
+            }
+        }
     }
-    groups.retain(|g| !list(&g.body["lbEndpoints"]).is_empty());
 }

@@ -14,6 +14,7 @@ mod json;
 mod listener;
 mod load_balancing;
 mod mesh_config;
+mod metrics;
 mod node;
 mod object;
 mod pod_proxy;
@@ -25,8 +26,10 @@ mod report;
 mod route;
 mod scope;
 mod sidecar;
+mod stat_name;
 mod telemetry;
 mod tls;
+mod tracing;
 mod virtual_service;
 
 use serde_json::Value;

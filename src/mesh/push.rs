@@ -1,6 +1,8 @@
 //! Everything that does not depend on the proxy: objects by kind, registry and indexes. Built once for a world.
 
+use super::World;
 use super::destination_rule::DestinationRules;
+use super::json::{labels, labels_match, list, text};
 use super::mesh_config::MeshConfig;
 use super::object::Object;
 use super::policy::peer_authentication::{Mode, PeerAuthentications};
@@ -8,9 +10,8 @@ use super::registry::ServiceRegistry;
 use super::registry::service::{Resolution, Service};
 use super::report::Report;
 use super::virtual_service::VirtualServices;
-use super::{World, json::text};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 #[derive(Debug)]
 pub struct Push {
@@ -61,6 +62,7 @@ impl Push {
         for object in world.objects.iter().filter(|o| is_read(o)).filter_map(Object::read) {
             objects.entry(object.kind.clone()).or_default().push(object);
         }
+        discover(&mut objects, &mesh);
         let report = Report::default();
         Self {
             registry: ServiceRegistry::read(&objects, &mesh),
@@ -98,4 +100,40 @@ impl Push {
             mode => mode,
         }
     }
+}
+
+/// Leaves out what is in namespaces that the mesh config's `discoverySelectors` do not take.
+fn discover(objects: &mut HashMap<String, Vec<Object>>, mesh: &MeshConfig) {
+    let selectors = list(&mesh.raw["discoverySelectors"]);
+    if selectors.is_empty() {
+        return;
+    }
+    let namespaces: HashSet<String> = objects
+        .get("Namespace")
+        .into_iter()
+        .flatten()
+        .filter(|n| selectors.iter().any(|s| selects(s, &n.labels)))
+        .map(|n| n.name.clone())
+        .collect();
+    for (kind, all) in objects.iter_mut() {
+        if !matches!(kind.as_str(), "Namespace" | "Node") {
+            all.retain(|o| namespaces.contains(&o.namespace));
+        }
+    }
+}
+
+/// A label selector of Kubernetes.
+fn selects(selector: &Value, of: &BTreeMap<String, String>) -> bool {
+    labels_match(&labels(&selector["matchLabels"]), of)
+        && list(&selector["matchExpressions"]).iter().all(|expression| {
+            let value = of.get(text(&expression["key"]));
+            let among = value.is_some_and(|v| list(&expression["values"]).iter().any(|w| text(w) == v));
+            match text(&expression["operator"]) {
+                "In" => among,
+                "NotIn" => !among,
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
 }

@@ -8,6 +8,7 @@ use crate::mesh::node::Node;
 use crate::mesh::protocol::Protocol;
 use crate::mesh::registry::kubernetes::Target;
 use crate::mesh::registry::service::Port;
+use crate::mesh::stat_name::{self, Subject};
 use crate::mesh::{Origin, Resource};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
@@ -35,6 +36,17 @@ fn from_targets(node: &Node, port: u32, bind: &str, targets: &[&Target]) -> Reso
             .map(|t| json!({"host": t.service.hostname, "name": t.service.name, "namespace": t.service.namespace}))
             .collect();
         draft.istio_metadata().insert("services".to_owned(), Value::Array(services));
+    }
+    let subject = Subject {
+        host: &first.service.hostname,
+        service: Some(&first.service),
+        subset: "",
+        port: first.port.number,
+        port_name: &first.port.name,
+        target_port: port,
+    };
+    if let Some(name) = stat_name::inbound(node, &subject) {
+        draft.set("altStatName", Value::from(format!("{name};")));
     }
     let rule = node.scope.rule(node.proxy, &first.service.hostname, false);
     let mut origins: Vec<Origin> = targets.iter().map(|t| t.service.origin.clone()).collect();
@@ -134,6 +146,17 @@ fn from_sidecar(node: &Node) -> Vec<Resource> {
             }
             None => format!("{}.{}", node.scope.name, node.scope.namespace),
         };
+        let subject = Subject {
+            host: &hostname,
+            service: real.map(|t| &*t.service),
+            subset: "",
+            port: port.number,
+            port_name: &port.name,
+            target_port: port.number,
+        };
+        if let Some(name) = stat_name::inbound(node, &subject) {
+            draft.set("altStatName", Value::from(format!("{name};")));
+        }
         let mut origins: Vec<Origin> =
             node.scope.sidecar.iter().map(|s| s.origin(format!("/spec/ingress/{index}"))).collect();
         let mut policy = Value::Null;

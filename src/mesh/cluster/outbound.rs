@@ -10,6 +10,7 @@ use crate::mesh::node::Node;
 use crate::mesh::policy::peer_authentication::Mode;
 use crate::mesh::protocol::Protocol;
 use crate::mesh::registry::service::{Port, Registry, Resolution, Service};
+use crate::mesh::stat_name::{self, Subject};
 use crate::mesh::{Origin, Resource};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -183,6 +184,17 @@ impl Ports<'_> {
         let preserve_case = preserves_header_case(self.node);
         set_upstream_protocol(self.node, &mut draft, self.port.protocol, preserve_case);
         let service = self.service;
+        let subject = Subject {
+            host: &service.hostname,
+            service: Some(service),
+            subset,
+            port: self.port.number,
+            port_name: &self.port.name,
+            target_port: 0,
+        };
+        if let Some(name) = stat_name::outbound(self.node, &subject) {
+            draft.set("altStatName", Value::from(format!("{name};")));
+        }
         draft.istio_metadata().insert(
             "services".to_owned(),
             json!([{"host": service.hostname, "name": service.name, "namespace": service.namespace}]),

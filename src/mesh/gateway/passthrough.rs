@@ -9,6 +9,7 @@ use crate::mesh::listener::chain::Chain;
 use crate::mesh::listener::network::{Destination, single};
 use crate::mesh::node::Node;
 use crate::mesh::protocol::Protocol;
+use crate::mesh::stat_name::{self, Subject};
 
 const MESH_PROTOCOLS: [&str; 5] = ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
 
@@ -25,7 +26,18 @@ pub fn chains(node: &Node, server: &Server) -> Vec<Chain> {
             for subset in std::iter::once("").chain(subsets.iter().map(|s| text(&s["name"]))) {
                 let cluster = sni_name(port.number, subset, &service.hostname);
                 let destination = Destination {
-                    stat_prefix: cluster.clone(),
+                    stat_prefix: stat_name::outbound(
+                        node,
+                        &Subject {
+                            host: &service.hostname,
+                            service: Some(service),
+                            subset,
+                            port: port.number,
+                            port_name: &port.name,
+                            target_port: 0,
+                        },
+                    )
+                    .unwrap_or_else(|| cluster.clone()),
                     cluster: cluster.clone(),
                     subset: subset.to_owned(),
                     rule,

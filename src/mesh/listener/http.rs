@@ -2,14 +2,12 @@
 
 use super::Class;
 use crate::mesh::duration::canonical;
-use crate::mesh::json::{flag, float, into_map, number, present, put, text, unsigned};
+use crate::mesh::json::{flag, into_map, put, text};
 use crate::mesh::node::Node;
-use crate::mesh::policy::authorization;
+use crate::mesh::policy::{authorization, request_authentication};
 use crate::mesh::protocol::Protocol;
-use crate::mesh::registry::endpoint::canonical_service;
-use crate::mesh::registry::kubernetes::CLUSTER;
 use crate::mesh::sidecar::forward_proxy;
-use crate::mesh::telemetry;
+use crate::mesh::{metrics, telemetry, tracing};
 use serde_json::{Map, Value, json};
 
 /// What one connection manager needs to know.
@@ -128,14 +126,13 @@ pub fn connection_manager(node: &Node, chain: &HttpChain, listener: &str) -> Val
             }),
         );
     }
-    put(&mut out, "tracing", tracing(node));
-    out.insert(
-        "requestIdExtension".to_owned(),
-        json!({"typedConfig": {
-            "@type": "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
-            "useRequestIdForTraceSampling": true,
-        }}),
-    );
+    let tracing = tracing::of(node, chain.class);
+    put(&mut out, "tracing", tracing.config);
+    let mut request_id = into_map(json!({
+        "@type": "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+    }));
+    request_id.insert("useRequestIdForTraceSampling".to_owned(), json!(tracing.sample_by_request_id));
+    out.insert("requestIdExtension".to_owned(), json!({"typedConfig": request_id}));
     out.insert("httpFilters".to_owned(), Value::Array(http_filters(node, chain, &headers)));
     json!({"name": "envoy.filters.network.http_connection_manager", "typedConfig": out})
 }
@@ -158,6 +155,7 @@ fn plain(name: &str, kind: &str) -> Value {
 
 fn http_filters(node: &Node, chain: &HttpChain, headers: &ProxyHeaders) -> Vec<Value> {
     let mut filters = authorization::custom_http_filters(node, chain.class);
+    filters.extend(request_authentication::http_filters(node, chain.class));
     filters.extend(authorization::http_filters(node, chain.class));
     if chain.protocol == Protocol::GrpcWeb {
         filters.push(plain("grpc_web", "grpc_web.v3.GrpcWeb"));
@@ -172,6 +170,7 @@ fn http_filters(node: &Node, chain: &HttpChain, headers: &ProxyHeaders) -> Vec<V
     }));
     filters.push(plain("fault", "fault.v3.HTTPFault"));
     filters.push(plain("cors", "cors.v3.Cors"));
+    filters.extend(metrics::filters(node, chain.class));
     if let Some(host) = &chain.dynamic_host {
         filters.push(forward_proxy::http_filter(host));
     }
@@ -181,57 +180,4 @@ fn http_filters(node: &Node, chain: &HttpChain, headers: &ProxyHeaders) -> Vec<V
     }
     filters.push(router);
     filters
-}
-
-/// Tracing without a provider: sampling and tags only. Null when the mesh config turns it off.
-fn tracing(node: &Node) -> Value {
-    if node.push.mesh.raw["enableTracing"] == json!(false) {
-        return Value::Null;
-    }
-    let config = &node.proxy_config()["tracing"];
-    let sampling = if present(&config["sampling"]) { float(&config["sampling"]) } else { 1.0 };
-    let (service, revision) = canonical_service(&node.proxy.labels, "");
-    let rbac = |tag: &str, key: &str| {
-        json!({
-            "tag": format!("istio.authorization.dry_run.{tag}"),
-            "metadata": {
-                "kind": {"request": {}},
-                "metadataKey": {"key": "envoy.filters.http.rbac", "path": [{"key": key}]},
-            },
-        })
-    };
-    let literal = |tag: &str, value: &str| json!({"tag": format!("istio.{tag}"), "literal": {"value": value}});
-    let mesh_id = match text(&node.proxy_config()["meshId"]) {
-        "" => node.push.mesh.trust_domain.as_str(),
-        given => given,
-    };
-    let service = match service {
-        "" => node.proxy.name.as_str(),
-        name => name,
-    };
-    let mut tags = vec![
-        rbac("allow_policy.name", "istio_dry_run_allow_shadow_effective_policy_id"),
-        rbac("allow_policy.result", "istio_dry_run_allow_shadow_engine_result"),
-        rbac("deny_policy.name", "istio_dry_run_deny_shadow_effective_policy_id"),
-        rbac("deny_policy.result", "istio_dry_run_deny_shadow_engine_result"),
-        literal("canonical_revision", revision),
-        literal("canonical_service", service),
-        literal("cluster_id", CLUSTER),
-        literal("mesh_id", mesh_id),
-        literal("namespace", &node.proxy.namespace),
-    ];
-    tags.sort_by(|a, b| text(&a["tag"]).cmp(text(&b["tag"])));
-    let percent = |value: f64| {
-        let mut out = Map::new();
-        put(&mut out, "value", number(value));
-        Value::Object(out)
-    };
-    let mut out = into_map(json!({
-        "clientSampling": percent(100.0),
-        "randomSampling": percent(sampling),
-        "overallSampling": percent(100.0),
-        "customTags": tags,
-    }));
-    put(&mut out, "maxPathTagLength", Value::from(unsigned(&config["maxPathTagLength"])));
-    Value::Object(out)
 }

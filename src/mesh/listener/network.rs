@@ -8,7 +8,8 @@ use crate::mesh::json::{flag, present, put, text, unsigned};
 use crate::mesh::node::Node;
 use crate::mesh::policy::authorization;
 use crate::mesh::registry::service::{Port, Service};
-use crate::mesh::telemetry;
+use crate::mesh::stat_name::{self, Subject};
+use crate::mesh::{metrics, telemetry};
 use serde_json::{Map, Value, json};
 
 /// The cluster that a route's destination names, given the service it is about and the listener's port.
@@ -44,15 +45,17 @@ pub fn tcp_proxy(node: &Node, class: Class, mut fields: Map<String, Value>, logg
     json!({"name": "envoy.filters.network.tcp_proxy", "typedConfig": fields})
 }
 
-/// A TCP proxy to a fixed cluster, named after it.
-pub fn to_cluster(node: &Node, class: Class, cluster: &str, logged: bool) -> Value {
+/// The filters of a chain to a fixed cluster, named after it.
+pub fn to_cluster(node: &Node, class: Class, cluster: &str, logged: bool) -> Vec<Value> {
     let mut fields = Map::new();
     fields.insert("statPrefix".to_owned(), Value::from(cluster));
     fields.insert("cluster".to_owned(), Value::from(cluster));
     if logged {
         put(&mut fields, "idleTimeout", canonical(&Value::from(node.metadata("IDLE_TIMEOUT"))));
     }
-    tcp_proxy(node, class, fields, logged)
+    let mut filters = metrics::filters(node, class);
+    filters.push(tcp_proxy(node, class, fields, logged));
+    filters
 }
 
 /// Where the connections of a chain go.
@@ -72,7 +75,9 @@ pub fn single(node: &Node, class: Class, destination: &Destination) -> Vec<Value
     fields.insert("cluster".to_owned(), Value::from(destination.cluster.as_str()));
     apply_hash(&mut fields, destination.rule, &destination.subset);
     if destination.passed_through {
-        return vec![tcp_proxy(node, class, fields, true)];
+        let mut filters = metrics::filters(node, class);
+        filters.push(tcp_proxy(node, class, fields, true));
+        return filters;
     }
     apply_tunnel(&mut fields, destination.rule, &destination.subset);
     complete(node, class, tcp_proxy(node, class, fields, true))
@@ -94,6 +99,7 @@ fn proxy_fields(node: &Node, rule: Option<&DestinationRule>) -> Map<String, Valu
 /// The authorization filters, then the proxy.
 pub fn complete(node: &Node, class: Class, proxy: Value) -> Vec<Value> {
     let mut filters = authorization::tcp_filters(node, class);
+    filters.extend(metrics::filters(node, class));
     filters.push(proxy);
     filters
 }
@@ -109,7 +115,19 @@ pub fn routed(node: &Node, class: Class, routes: &[Value], port: &Port, owner: &
             node,
             class,
             &Destination {
-                stat_prefix: cluster.clone(),
+                stat_prefix: service
+                    .and_then(|s| {
+                        let subject = Subject {
+                            host: text(&first["destination"]["host"]),
+                            service: Some(s),
+                            subset: text(&first["destination"]["subset"]),
+                            port: port.number,
+                            port_name: &port.name,
+                            target_port: 0,
+                        };
+                        stat_name::outbound(node, &subject)
+                    })
+                    .unwrap_or_else(|| cluster.clone()),
                 cluster,
                 subset: text(&first["destination"]["subset"]).to_owned(),
                 rule,

@@ -5,6 +5,7 @@ pub mod external;
 pub mod peer_authentication;
 mod rbac;
 mod rbac_match;
+pub mod request_authentication;
 
 use super::json::{labels, labels_match, list, present};
 use super::object::Object;

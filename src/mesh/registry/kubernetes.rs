@@ -365,7 +365,7 @@ pub struct Target {
     pub target: u32,
 }
 
-/// The Services that select a pod's labels, with the ports they reach, in order of namespace and name.
+/// The Services that select a pod's labels, with the ports they reach, oldest first, then by host name.
 pub fn targets(
     objects: &HashMap<String, Vec<Object>>,
     namespace: &str,
@@ -385,7 +385,7 @@ pub fn targets(
         })
         .collect();
     selecting.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut out = Vec::new();
+    let mut out: Vec<Target> = Vec::new();
     for object in selecting {
         let Some(service) = find(&format!("{}.{}.svc.{}", object.name, object.namespace, mesh.domain)) else {
             continue;
@@ -403,6 +403,7 @@ pub fn targets(
             }
         }
     }
+    out.sort_by(|a, b| (&a.service.created, &a.service.hostname).cmp(&(&b.service.created, &b.service.hostname)));
     out
 }
 

@@ -9,9 +9,12 @@ use crate::mesh::node::Node;
 use crate::mesh::object::config_metadata;
 use crate::mesh::policy::peer_authentication::Mode;
 use crate::mesh::protocol::{ListenerProtocol, Protocol};
+use crate::mesh::registry::service::Service;
+use crate::mesh::stat_name::{self, Subject};
 use crate::mesh::{Origin, Resource, route, tls};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A port that gets inbound chains.
 #[derive(Clone)]
@@ -20,9 +23,11 @@ struct Inbound {
     bind_to_port: bool,
     /// The Service's port number, which names the virtual host.
     port: u32,
+    port_name: String,
     target: u32,
     protocol: Protocol,
     cluster: String,
+    service: Option<Arc<Service>>,
     /// The host of the first Service, for the trace operation.
     hostname: String,
     metadata: Value,
@@ -83,7 +88,7 @@ pub fn build(node: &Node) -> Vec<Resource> {
     let mut chains = vec![json!({
         "name": "virtualInbound-blackhole",
         "filterChainMatch": {"destinationPort": 15006},
-        "filters": [to_cluster(node, Class::SidecarInbound, "BlackHoleCluster", false)],
+        "filters": to_cluster(node, Class::SidecarInbound, "BlackHoleCluster", false),
     })];
     let ports = ports(node);
     // Ports with a mode of their own that no Service declares.
@@ -94,6 +99,8 @@ pub fn build(node: &Node) -> Vec<Resource> {
             bind: String::new(),
             bind_to_port: false,
             port: 0,
+            port_name: "virtualInbound".to_owned(),
+            service: None,
             target: port,
             protocol: Protocol::Auto,
             cluster: "InboundPassthroughCluster".to_owned(),
@@ -142,6 +149,8 @@ fn ports(node: &Node) -> Vec<Inbound> {
                 bind: "0.0.0.0".to_owned(),
                 bind_to_port: false,
                 port: target.port.number,
+                port_name: target.port.name.clone(),
+                service: Some(target.service.clone()),
                 target: target.target,
                 protocol: target.port.protocol,
                 cluster: format!("inbound|{}||", target.target),
@@ -163,13 +172,15 @@ fn ports(node: &Node) -> Vec<Inbound> {
     for (index, ingress) in node.scope.ingress().iter().enumerate() {
         let number = unsigned(&ingress["port"]["number"]);
         let bind = match text(&ingress["bind"]) {
-            "" => "0.0.0.0",
+            "" => node.proxy.ip.as_str(),
             given => given,
         };
         let inbound = Inbound {
             bind: bind.to_owned(),
             bind_to_port: text(&ingress["captureMode"]) == "NONE",
             port: number,
+            port_name: text(&ingress["port"]["name"]).to_owned(),
+            service: None,
             target: number,
             protocol: Protocol::parse(text(&ingress["port"]["protocol"])),
             cluster: format!("inbound|{number}||"),
@@ -217,7 +228,16 @@ fn chain(node: &Node, inbound: &Inbound, form: &Form) -> Value {
         vec![http(node, inbound)]
     } else {
         let mut fields = Map::new();
-        fields.insert("statPrefix".to_owned(), Value::from(inbound.cluster.as_str()));
+        let subject = Subject {
+            host: &inbound.hostname,
+            service: inbound.service.as_deref(),
+            subset: "",
+            port: inbound.port,
+            port_name: &inbound.port_name,
+            target_port: 0,
+        };
+        let stat_prefix = stat_name::inbound(node, &subject).unwrap_or_else(|| inbound.cluster.clone());
+        fields.insert("statPrefix".to_owned(), Value::from(stat_prefix));
         fields.insert("cluster".to_owned(), Value::from(inbound.cluster.as_str()));
         complete(node, Class::SidecarInbound, tcp_proxy(node, Class::SidecarInbound, fields, true))
     };

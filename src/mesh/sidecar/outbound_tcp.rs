@@ -13,6 +13,7 @@ use crate::mesh::object::config_metadata;
 use crate::mesh::registry::service::{Port, Service};
 use crate::mesh::route::alternate_hosts;
 use crate::mesh::scope::EgressListener;
+use crate::mesh::stat_name::{self, Subject};
 use crate::mesh::virtual_service::VirtualService;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -115,11 +116,19 @@ fn default_chain(node: &Node, service: &Arc<Service>, port: &Port) -> Chain {
     let number = if service.ports.len() == 1 { service.ports[0].number } else { port.number };
     let cluster = outbound_name(number, "", &service.hostname);
     let rule = node.scope.rule(node.proxy, &service.hostname, true);
+    let subject = Subject {
+        host: &service.hostname,
+        service: Some(service),
+        subset: "",
+        port: number,
+        port_name: "",
+        target_port: 0,
+    };
     let mut filters = single(
         node,
         Class::SidecarOutbound,
         &Destination {
-            stat_prefix: cluster.clone(),
+            stat_prefix: stat_name::outbound(node, &subject).unwrap_or_else(|| cluster.clone()),
             cluster,
             subset: String::new(),
             rule: rule.map(|r| &**r),

@@ -20,7 +20,7 @@ pub fn catch_all_cluster(node: &Node) -> String {
 
 /// The network filters of connections that no chain takes.
 pub fn catch_all_filters(node: &Node) -> Vec<Value> {
-    vec![to_cluster(node, Class::SidecarOutbound, &catch_all_cluster(node), true)]
+    to_cluster(node, Class::SidecarOutbound, &catch_all_cluster(node), true)
 }
 
 /// The Sidecar that decided about unregistered destinations, as origin of `at`.
@@ -41,7 +41,7 @@ pub fn build(node: &Node) -> Resource {
             {
                 "name": "virtualOutbound-blackhole",
                 "filterChainMatch": {"destinationPort": 15001},
-                "filters": [to_cluster(node, Class::SidecarOutbound, "BlackHoleCluster", false)],
+                "filters": to_cluster(node, Class::SidecarOutbound, "BlackHoleCluster", false),
             },
             {"name": "virtualOutbound-catchall-tcp", "filters": catch_all_filters(node)},
         ],

@@ -5,11 +5,12 @@ use super::event::{Event, EvidenceKind, Verdict};
 use super::evidence::{Known, Marks, log_patience};
 use super::retry::Retry;
 use super::scenario::{Runner, Stop};
+use super::steadiness::{STABLE_LOOK, Steadiness};
 use super::{analysis, curl};
 use crate::cluster::{Error, Settled};
 use crate::diag::Diagnostic;
-use crate::expect::{self, Evidence, Judgement, Need, Probe};
-use crate::plan::{Exec, Expect, Expectation, Scenario, Stable, Step, Workload};
+use crate::expect::{self, Evidence, Judgement, Need};
+use crate::plan::{Exec, Expect, Expectation, Scenario, Step};
 use std::time::{Duration, Instant};
 
 /// A probe and what is expected of it. Numbers are steps of the scenario.
@@ -17,9 +18,6 @@ pub(super) struct Group<'a> {
     pub exec: Option<(usize, &'a Step, &'a Exec)>,
     pub expects: Vec<(usize, &'a Step, &'a Expect)>,
 }
-
-/// Between two looks at something that has to stay as it is.
-const STABLE_LOOK: Duration = Duration::from_millis(200);
 
 impl Runner {
     /// Runs a group and emits its events. The worst verdict of its steps comes back.
@@ -81,7 +79,7 @@ impl Runner {
         let retry = Retry::new(&given, scenario.within, settled.proven && self.lab, every);
         let begun = Instant::now();
         let gateway_optional = !group.expects.iter().any(|(_, _, e)| is_about_gateway(&e.what));
-        let mut stable = Steadiness::of(group);
+        let mut stable = Steadiness::of(group.expects.iter().filter_map(|(_, _, e)| e.stable));
         let mut number = 1;
         let mut fresh = false;
         loop {
@@ -226,75 +224,6 @@ impl Runner {
         }
     }
 
-    /// Runs the command once; the probe is kept for the expectations.
-    async fn run_exec(&mut self, exec: &Exec) -> Result<(), Error> {
-        let command = self.words(exec);
-        let probe = match &exec.workload {
-            Some(workload) => self.run_in_pod(workload, exec, command).await?,
-            None => run_local(self.lab, command).await?,
-        };
-        self.state.probe = Some(probe);
-        Ok(())
-    }
-
-    /// In the first pod of the workload. A pod that went since it was looked up did not run it: then
-    /// in its successor.
-    async fn run_in_pod(&mut self, workload: &Workload, exec: &Exec, command: Vec<String>) -> Result<Probe, Error> {
-        match self.run_in_known_pod(workload, exec, command.clone()).await {
-            Err(error) if error.is_not_found() => {
-                self.proxies.forget_pods();
-                self.run_in_known_pod(workload, exec, command).await
-            }
-            ran => ran,
-        }
-    }
-
-    async fn run_in_known_pod(
-        &mut self,
-        workload: &Workload,
-        exec: &Exec,
-        command: Vec<String>,
-    ) -> Result<Probe, Error> {
-        let pods = self.proxies.of(workload).await?;
-        let Some(proxy) = pods.first() else {
-            return Err(Error::Absent { message: format!("no pod of {workload}"), help: String::new() });
-        };
-        let container = exec.container.as_deref();
-        let mut files = std::collections::HashMap::new();
-        if curl::is_curl(&command) {
-            for name in curl::write_out_files(&command) {
-                let cat = ["cat".to_owned(), name.clone()];
-                let read = self.cluster.exec(&proxy.pod, container, &cat).await.ok().filter(|o| o.exit == 0);
-                if let Some(text) = read.and_then(|o| String::from_utf8(o.stdout).ok()) {
-                    files.insert(name, text);
-                }
-            }
-        }
-        let marker = format!("<egress-scn {}>", self.marker);
-        let instrumented = curl::instrument(&command, &marker, |name| files.get(name).cloned());
-        let words = instrumented.as_ref().map_or(&command, |i| &i.command);
-        let mut output = self.cluster.exec(&proxy.pod, container, words).await?;
-        let transfers = match &instrumented {
-            Some(instrumented) => instrumented.strip(&mut output.stdout, &mut output.stderr),
-            None => vec![],
-        };
-        Ok(Probe {
-            workload: Some(workload.clone()),
-            pod: proxy.pod.name.clone(),
-            command,
-            exit: output.exit,
-            stdout: output.stdout,
-            stderr: output.stderr,
-            transfers,
-            took: output.took,
-        })
-    }
-
-    /// The command with captures filled in.
-    fn words(&self, exec: &Exec) -> Vec<String> {
-        exec.command.iter().map(|t| self.state.text(t)).collect()
-    }
-
     /// Shows what the command printed; without expectations it must have exited 0.
     fn exec_verdict(&self, index: usize, step: &Step, exec: &Exec) -> (Verdict, Option<Diagnostic>) {
         let Some(probe) = &self.state.probe else { return (Verdict::Broken, None) };
@@ -402,118 +331,5 @@ fn evidence_kind(what: &Expectation) -> EvidenceKind {
         Expectation::List { .. } => EvidenceKind::Diff,
         Expectation::Listener { .. } | Expectation::Cluster { .. } => EvidenceKind::Config,
         _ => EvidenceKind::Path,
-    }
-}
-
-/// `stable 2s`, `stable 3x`: how long, and how often in a row, all must hold.
-struct Steadiness {
-    times: u32,
-    duration: Duration,
-    held: u32,
-    since: Option<Instant>,
-}
-
-impl Steadiness {
-    fn of(group: &Group<'_>) -> Steadiness {
-        let mut all = Steadiness { times: 1, duration: Duration::ZERO, held: 0, since: None };
-        for stable in group.expects.iter().filter_map(|(_, _, e)| e.stable) {
-            match stable {
-                Stable::Times(n) => all.times = all.times.max(n),
-                Stable::For(d) => all.duration = all.duration.max(d),
-            }
-        }
-        all
-    }
-
-    /// It held once more. True when that is enough.
-    fn holds(&mut self) -> bool {
-        self.held += 1;
-        let since = *self.since.get_or_insert_with(Instant::now);
-        self.held >= self.times && since.elapsed() >= self.duration
-    }
-
-    fn broke(&mut self) {
-        self.held = 0;
-        self.since = None;
-    }
-
-    /// The time that holding itself takes is granted beyond the limit.
-    fn allowance(&self) -> Duration {
-        self.duration + STABLE_LOOK * self.times.saturating_sub(1)
-    }
-}
-
-/// `exec local`: on this machine, outside the mesh.
-async fn run_local(lab: bool, command: Vec<String>) -> Result<Probe, Error> {
-    if lab {
-        return Err(Error::Absent {
-            message: "`exec local` needs an outside client, which the lab does not have yet".into(),
-            help: "run it from a pod without a sidecar: `exec NAME.NAMESPACE …`".into(),
-        });
-    }
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(Error::Absent { message: "no command".into(), help: String::new() });
-    };
-    let begun = Instant::now();
-    let marker = format!("<egress-scn {}>", uuid::Uuid::new_v4());
-    let instrumented = curl::instrument(&command, &marker, |name| std::fs::read_to_string(name).ok());
-    let arguments = instrumented.as_ref().map_or(arguments, |i| &i.command[1..]);
-    let output = tokio::process::Command::new(program)
-        .args(arguments)
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|e| Error::Absent {
-            message: format!("{program} could not be run on this machine: {e}"),
-            help: String::new(),
-        })?;
-    let (mut stdout, mut stderr) = (output.stdout, output.stderr);
-    let transfers = instrumented.map_or(vec![], |i| i.strip(&mut stdout, &mut stderr));
-    Ok(Probe {
-        workload: None,
-        pod: String::new(),
-        command,
-        exit: output.status.code().unwrap_or(-1),
-        stdout,
-        stderr,
-        transfers,
-        took: begun.elapsed(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steadiness_counts_in_a_row() {
-        let mut stable = Steadiness { times: 3, duration: Duration::ZERO, held: 0, since: None };
-        assert!(!stable.holds());
-        assert!(!stable.holds());
-        stable.broke();
-        assert!(!stable.holds());
-        assert!(!stable.holds());
-        assert!(stable.holds());
-    }
-
-    #[tokio::test]
-    async fn a_local_command_is_run_as_it_is() {
-        let command = ["sh", "-c", "printf out; printf err >&2; exit 7"].map(str::to_owned).to_vec();
-        let probe = run_local(false, command).await.unwrap();
-        assert_eq!((probe.exit, probe.stdout.as_slice(), probe.stderr.as_slice()), (7, &b"out"[..], &b"err"[..]));
-        assert!(probe.transfers.is_empty());
-    }
-
-    #[tokio::test]
-    async fn real_curl_accounts_for_itself_and_its_output_is_unchanged() {
-        let line = ["curl", "-s", "-w", "code=%{http_code}\\n", "http://127.0.0.1:1/"].map(str::to_owned).to_vec();
-        let plain = std::process::Command::new("curl").args(&line[1..]).output().unwrap();
-        let probe = run_local(false, line).await.unwrap();
-        assert_eq!(probe.exit, 7);
-        assert_eq!(String::from_utf8_lossy(&probe.stdout), String::from_utf8_lossy(&plain.stdout));
-        assert_eq!(String::from_utf8_lossy(&probe.stderr), String::from_utf8_lossy(&plain.stderr));
-        assert_eq!(probe.transfers.len(), 1);
-        assert_eq!(probe.transfers[0]["exitcode"], 7);
     }
 }

@@ -8,6 +8,7 @@ mod control;
 pub mod curl;
 pub mod event;
 mod evidence;
+mod exec;
 mod group;
 pub mod journal;
 mod preview;
@@ -15,6 +16,7 @@ mod proxies;
 mod require;
 mod retry;
 mod scenario;
+mod steadiness;
 mod undo;
 mod versions;
 

@@ -1,0 +1,144 @@
+//! Running a probe's command: in a pod of its workload, or on this machine, with curl's own account taken
+//! from its output.
+
+use super::curl;
+use super::scenario::Runner;
+use crate::cluster::Error;
+use crate::expect::Probe;
+use crate::plan::{Exec, Workload};
+use std::time::Instant;
+
+impl Runner {
+    /// Runs the command once; the probe is kept for the expectations.
+    pub(super) async fn run_exec(&mut self, exec: &Exec) -> Result<(), Error> {
+        let command = self.words(exec);
+        let probe = match &exec.workload {
+            Some(workload) => self.run_in_pod(workload, exec, command).await?,
+            None => run_local(self.lab, command).await?,
+        };
+        self.state.probe = Some(probe);
+        Ok(())
+    }
+
+    /// In the first pod of the workload. A pod that went since it was looked up did not run it: then
+    /// in its successor.
+    async fn run_in_pod(&mut self, workload: &Workload, exec: &Exec, command: Vec<String>) -> Result<Probe, Error> {
+        match self.run_in_known_pod(workload, exec, command.clone()).await {
+            Err(error) if error.is_not_found() => {
+                self.proxies.forget_pods();
+                self.run_in_known_pod(workload, exec, command).await
+            }
+            ran => ran,
+        }
+    }
+
+    async fn run_in_known_pod(
+        &mut self,
+        workload: &Workload,
+        exec: &Exec,
+        command: Vec<String>,
+    ) -> Result<Probe, Error> {
+        let pods = self.proxies.of(workload).await?;
+        let Some(proxy) = pods.first() else {
+            return Err(Error::Absent { message: format!("no pod of {workload}"), help: String::new() });
+        };
+        let container = exec.container.as_deref();
+        let mut files = std::collections::HashMap::new();
+        if curl::is_curl(&command) {
+            for name in curl::write_out_files(&command) {
+                let cat = ["cat".to_owned(), name.clone()];
+                let read = self.cluster.exec(&proxy.pod, container, &cat).await.ok().filter(|o| o.exit == 0);
+                if let Some(text) = read.and_then(|o| String::from_utf8(o.stdout).ok()) {
+                    files.insert(name, text);
+                }
+            }
+        }
+        let marker = format!("<egress-scn {}>", self.marker);
+        let instrumented = curl::instrument(&command, &marker, |name| files.get(name).cloned());
+        let words = instrumented.as_ref().map_or(&command, |i| &i.command);
+        let mut output = self.cluster.exec(&proxy.pod, container, words).await?;
+        let transfers = match &instrumented {
+            Some(instrumented) => instrumented.strip(&mut output.stdout, &mut output.stderr),
+            None => vec![],
+        };
+        Ok(Probe {
+            workload: Some(workload.clone()),
+            pod: proxy.pod.name.clone(),
+            command,
+            exit: output.exit,
+            stdout: output.stdout,
+            stderr: output.stderr,
+            transfers,
+            took: output.took,
+        })
+    }
+
+    /// The command with captures filled in.
+    pub(super) fn words(&self, exec: &Exec) -> Vec<String> {
+        exec.command.iter().map(|t| self.state.text(t)).collect()
+    }
+}
+
+/// `exec local`: on this machine, outside the mesh.
+async fn run_local(lab: bool, command: Vec<String>) -> Result<Probe, Error> {
+    if lab {
+        return Err(Error::Absent {
+            message: "`exec local` needs an outside client, which the lab does not have yet".into(),
+            help: "run it from a pod without a sidecar: `exec NAME.NAMESPACE …`".into(),
+        });
+    }
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Error::Absent { message: "no command".into(), help: String::new() });
+    };
+    let begun = Instant::now();
+    let marker = format!("<egress-scn {}>", uuid::Uuid::new_v4());
+    let instrumented = curl::instrument(&command, &marker, |name| std::fs::read_to_string(name).ok());
+    let arguments = instrumented.as_ref().map_or(arguments, |i| &i.command[1..]);
+    let output = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|e| Error::Absent {
+            message: format!("{program} could not be run on this machine: {e}"),
+            help: String::new(),
+        })?;
+    let (mut stdout, mut stderr) = (output.stdout, output.stderr);
+    let transfers = instrumented.map_or(vec![], |i| i.strip(&mut stdout, &mut stderr));
+    Ok(Probe {
+        workload: None,
+        pod: String::new(),
+        command,
+        exit: output.status.code().unwrap_or(-1),
+        stdout,
+        stderr,
+        transfers,
+        took: begun.elapsed(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_local_command_is_run_as_it_is() {
+        let command = ["sh", "-c", "printf out; printf err >&2; exit 7"].map(str::to_owned).to_vec();
+        let probe = run_local(false, command).await.unwrap();
+        assert_eq!((probe.exit, probe.stdout.as_slice(), probe.stderr.as_slice()), (7, &b"out"[..], &b"err"[..]));
+        assert!(probe.transfers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn real_curl_accounts_for_itself_and_its_output_is_unchanged() {
+        let line = ["curl", "-s", "-w", "code=%{http_code}\\n", "http://127.0.0.1:1/"].map(str::to_owned).to_vec();
+        let plain = std::process::Command::new("curl").args(&line[1..]).output().unwrap();
+        let probe = run_local(false, line).await.unwrap();
+        assert_eq!(probe.exit, 7);
+        assert_eq!(String::from_utf8_lossy(&probe.stdout), String::from_utf8_lossy(&plain.stdout));
+        assert_eq!(String::from_utf8_lossy(&probe.stderr), String::from_utf8_lossy(&plain.stderr));
+        assert_eq!(probe.transfers.len(), 1);
+        assert_eq!(probe.transfers[0]["exitcode"], 7);
+    }
+}

@@ -57,8 +57,8 @@ fn read(object: &Value) -> Vec<Entry> {
 
 fn write(object: &mut Value, mut entries: Vec<Entry>) {
     entries.retain(|e| !e.fields.is_empty());
-    // Kubernetes keeps applies before updates, then by time.
-    entries.sort_by(|a, b| (!a.apply, &a.time).cmp(&(!b.apply, &b.time)));
+    // Kubernetes keeps applies before updates, then by time, then by manager.
+    entries.sort_by(|a, b| (!a.apply, &a.time, &a.manager).cmp(&(!b.apply, &b.time, &b.manager)));
     let list: Vec<Value> = entries
         .into_iter()
         .map(|e| {

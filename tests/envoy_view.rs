@@ -1,5 +1,7 @@
 //! The typed view of dumps and logs: both spellings of proto fields, and each kind of log format.
 
+#![allow(clippy::unwrap_used)]
+
 use egress_scn::envoy::{Dump, LogFormats, TlsMode};
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,8 @@
 //! Judgements on recorded evidence: each failure signature of real Envoys and real curl, and each expectation
 //! passing and failing, with the exact text.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "expect/recorded.rs"]
 mod recorded;
 

@@ -2,6 +2,8 @@
 //! Envoys with the generated configuration of the same name (`golden/cases/random-*`). The log lines are made of the
 //! fields that were recorded of them.
 
+#![allow(clippy::unwrap_used)]
+
 mod mesh_case;
 #[path = "expect/recorded.rs"]
 mod recorded;

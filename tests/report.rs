@@ -1,5 +1,7 @@
 //! The reports as text: what a reader sees of a run, line by line.
 
+#![allow(clippy::unwrap_used)]
+
 use egress_scn::diag::Diagnostic;
 use egress_scn::report::{Reporter, markdown, plain};
 use egress_scn::run::event::{Counts, Event, EvidenceKind, Manifest, ObjectAction, Verdict};

@@ -84,7 +84,7 @@ fn ipv4_error(text: &str) -> String {
 fn ipv6_error(text: &str) -> String {
     let odd = text.find(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.');
     match odd {
-        Some(0) => "each colon-separated field must have at least one digit".into(),
+        Some(0) => format!("each colon-separated field must have at least one digit (at {})", quote(text)),
         Some(at) => format!("unexpected character, want colon (at {})", quote(&text[at..])),
         None => "address string too short".into(),
     }

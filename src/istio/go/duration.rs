@@ -1,7 +1,5 @@
 //! Go's durations: `1h30m`, `250ms`, `1.5s`.
 
-use super::quote;
-
 /// Units with their nanoseconds.
 const UNITS: &[(&str, u64)] = &[
     ("ns", 1),
@@ -13,6 +11,20 @@ const UNITS: &[(&str, u64)] = &[
     ("m", 60_000_000_000),
     ("h", 3_600_000_000_000),
 ];
+
+/// A text in quotes; of what is not ASCII, the bytes.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => quoted.push(char::from(byte)),
+            _ => quoted.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
 
 /// Nanoseconds of a duration, or the error of `time.ParseDuration`.
 pub fn parse(text: &str) -> Result<i64, String> {
@@ -78,6 +90,7 @@ mod tests {
         assert_eq!(parse("100us"), Ok(100_000));
         assert_eq!(parse("5"), Err("time: missing unit in duration \"5\"".into()));
         assert_eq!(parse("1x"), Err("time: unknown unit \"x\" in duration \"1x\"".into()));
+        assert_eq!(parse("é"), Err("time: invalid duration \"\\xc3\\xa9\"".into()));
         assert_eq!(parse(""), Err("time: invalid duration \"\"".into()));
         assert_eq!(parse("99999999999h"), Err("time: invalid duration \"99999999999h\"".into()));
     }

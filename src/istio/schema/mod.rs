@@ -4,6 +4,7 @@
 //! decoding, the lab's API and the suggestions for misspelt fields. It holds facts only; the wording of
 //! errors is `validation`'s.
 
+pub mod envoy;
 mod parse;
 
 use std::collections::HashMap;
@@ -108,6 +109,10 @@ pub enum Type {
     Duration,
     /// Any object.
     Struct,
+    /// A message that names its type (Envoy's only).
+    Any,
+    /// Whatever JSON can hold (Envoy's only).
+    Value,
     IntOrString,
     Enum(usize),
     Message(MessageId),

@@ -2,113 +2,159 @@
 //! fields, unknown fields passed over. What comes out holds camelCase names in the definition's order, maps
 //! sorted, durations in nanoseconds, and nothing that is at its default.
 
-use crate::istio::go::{duration, json};
-use crate::istio::schema::{Field, Message, Shape, Type, schema};
+use crate::istio::go::{duration, json, quote};
+use crate::istio::schema::envoy::envoy;
+use crate::istio::schema::{Enum, Field, Message, Schema, Shape, Type, schema};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Decodes a spec; `null` is an empty one.
+/// Decodes a spec of Istio; `null` is an empty one.
 ///
 /// # Errors
 /// The decoder's words for the first value that it cannot read.
 pub fn decode(spec: &Value, message: &Message) -> Result<Value, String> {
-    if spec.is_null() {
-        return Ok(Value::Object(Map::new()));
-    }
-    let fields = spec.as_object().ok_or_else(|| json::cannot(spec, "map[string]json.RawMessage"))?;
-    let mut decoded = Map::new();
-    for field in &message.fields {
-        let raw = fields.get(field.name).or_else(|| fields.get(&field.snake)).filter(|raw| !raw.is_null());
-        let Some(raw) = raw else { continue };
-        let value = decode_field(raw, field)?;
-        if let Some(group) = field.oneof {
-            for other in &message.oneofs[group].fields {
-                decoded.remove(message.fields[*other].name);
-            }
-        } else if is_default(&value, field) {
-            continue;
-        }
-        decoded.insert(field.name.to_string(), value);
-    }
-    Ok(Value::Object(decoded))
+    Decoder { schema: schema(), strict: false }.message(spec, message)
 }
 
-/// Whether a decoder that keeps no presence would not tell the value from an absent one.
-fn is_default(value: &Value, field: &Field) -> bool {
-    match (field.shape, &field.ty) {
-        (Shape::List, _) => value.as_array().is_some_and(Vec::is_empty),
-        (Shape::Map { .. }, _) | (_, Type::Message(_) | Type::Nullable(_) | Type::Duration | Type::Struct) => false,
-        (_, Type::Enum(id)) => value.as_str() == schema().enums[*id].values.first().copied(),
-        _ => match value {
-            Value::Bool(value) => !value,
-            Value::Number(number) => number.as_f64() == Some(0.0),
-            Value::String(text) => text.is_empty(),
-            _ => false,
-        },
-    }
+/// Reads messages of one schema.
+#[derive(Clone, Copy)]
+pub(super) struct Decoder {
+    pub schema: &'static Schema,
+    /// Whether unknown fields are errors.
+    pub strict: bool,
 }
 
-fn decode_field(raw: &Value, field: &Field) -> Result<Value, String> {
-    match field.shape {
-        Shape::One => decode_value(raw, &field.ty),
-        Shape::List => {
-            let items = raw.as_array().ok_or_else(|| json::cannot(raw, "[]json.RawMessage"))?;
-            Ok(Value::Array(items.iter().map(|item| decode_value(item, &field.ty)).collect::<Result<_, _>>()?))
+impl Decoder {
+    /// Decodes a message; `null` is an empty one.
+    pub fn message(self, raw: &Value, message: &Message) -> Result<Value, String> {
+        if raw.is_null() {
+            return Ok(Value::Object(Map::new()));
         }
-        Shape::Map { numeric_keys } => {
-            let entries = raw.as_object().ok_or_else(|| json::cannot(raw, "map[string]json.RawMessage"))?;
-            let mut sorted = BTreeMap::new();
-            for (key, value) in entries {
-                if numeric_keys {
-                    number(&Value::String(key.clone()), 0, i128::from(u32::MAX), "uint32")?;
+        let fields = raw.as_object().ok_or_else(|| json::cannot(raw, "map[string]json.RawMessage"))?;
+        let mut decoded = Map::new();
+        for field in &message.fields {
+            let raw = fields.get(field.name).or_else(|| fields.get(&field.snake)).filter(|raw| !raw.is_null());
+            let Some(raw) = raw else { continue };
+            let value = self.field(raw, field)?;
+            if let Some(group) = field.oneof {
+                for other in &message.oneofs[group].fields {
+                    decoded.remove(message.fields[*other].name);
                 }
-                sorted.insert(key.clone(), decode_value(value, &field.ty)?);
+            } else if self.is_default(&value, field) {
+                continue;
             }
-            Ok(Value::Object(sorted.into_iter().collect()))
+            decoded.insert(field.name.to_string(), value);
+        }
+        if self.strict {
+            let known = |name: &str| message.fields.iter().any(|field| field.name == name || field.snake == name);
+            if let Some(name) = fields.keys().filter(|name| !known(name)).min() {
+                return Err(format!("unknown field {} in {}", quote(name), message.name));
+            }
+        }
+        Ok(Value::Object(decoded))
+    }
+
+    /// Whether a decoder that keeps no presence would not tell the value from an absent one.
+    fn is_default(self, value: &Value, field: &Field) -> bool {
+        match (field.shape, &field.ty) {
+            (Shape::List, _) => value.as_array().is_some_and(Vec::is_empty),
+            (Shape::Map { .. }, _)
+            | (_, Type::Message(_) | Type::Nullable(_) | Type::Duration | Type::Struct | Type::Any | Type::Value) => {
+                false
+            }
+            (_, Type::Enum(id)) => value.as_str() == self.schema.enums[*id].values.first().copied(),
+            _ => match value {
+                Value::Bool(value) => !value,
+                Value::Number(number) => number.as_f64() == Some(0.0),
+                Value::String(text) => text.is_empty(),
+                _ => false,
+            },
         }
     }
-}
 
-fn decode_value(raw: &Value, ty: &Type) -> Result<Value, String> {
-    match ty {
-        Type::String => match raw {
-            Value::String(_) => Ok(raw.clone()),
-            Value::Null => Ok("".into()),
-            other => Err(json::cannot(other, "string")),
-        },
-        Type::Bytes => match raw {
-            Value::String(text) => base64(text).map(|_| raw.clone()),
-            Value::Null => Ok("".into()),
-            other => Err(json::cannot(other, "[]uint8")),
-        },
-        Type::Bool => match raw {
-            Value::Bool(_) => Ok(raw.clone()),
-            Value::Null => Ok(false.into()),
-            other => Err(json::cannot(other, "bool")),
-        },
-        Type::Int32 => number(raw, i32::MIN.into(), i32::MAX.into(), "int32"),
-        Type::Uint32 => number(raw, 0, u32::MAX.into(), "uint32"),
-        Type::Int64 => number(raw, i64::MIN.into(), i64::MAX.into(), "int64"),
-        Type::Uint64 => number(raw, 0, u64::MAX.into(), "uint64"),
-        Type::Double => double(raw),
-        Type::Duration => match raw {
-            Value::String(text) => {
-                duration::parse(text).map(Value::from).map_err(|error| format!("bad Duration: {error}"))
+    fn field(self, raw: &Value, field: &Field) -> Result<Value, String> {
+        match field.shape {
+            Shape::One => self.value(raw, &field.ty),
+            Shape::List => {
+                let items = raw.as_array().ok_or_else(|| json::cannot(raw, "[]json.RawMessage"))?;
+                Ok(Value::Array(items.iter().map(|item| self.value(item, &field.ty)).collect::<Result<_, _>>()?))
             }
-            Value::Null => Ok(0.into()),
-            other => Err(json::cannot(other, "string")),
-        },
-        Type::Struct => match raw {
-            Value::Object(_) => Ok(raw.clone()),
-            Value::Null => Ok(Value::Object(Map::new())),
-            other => Err(format!("bad StructValue: {}", json::cannot(other, "map[string]json.RawMessage"))),
-        },
-        Type::IntOrString => Ok(raw.clone()),
-        Type::Enum(id) => choice(raw, *id),
-        Type::Message(id) => decode(raw, &schema().messages[*id]),
-        Type::Nullable(inner) => decode_value(raw, inner),
+            Shape::Map { numeric_keys } => {
+                let entries = raw.as_object().ok_or_else(|| json::cannot(raw, "map[string]json.RawMessage"))?;
+                let mut sorted = BTreeMap::new();
+                for (key, value) in entries {
+                    if numeric_keys {
+                        number(&Value::String(key.clone()), 0, i128::from(u32::MAX), "uint32")?;
+                    }
+                    sorted.insert(key.clone(), self.value(value, &field.ty)?);
+                }
+                Ok(Value::Object(sorted.into_iter().collect()))
+            }
+        }
+    }
+
+    fn value(self, raw: &Value, ty: &Type) -> Result<Value, String> {
+        match ty {
+            Type::String => match raw {
+                Value::String(_) => Ok(raw.clone()),
+                Value::Null => Ok("".into()),
+                other => Err(json::cannot(other, "string")),
+            },
+            Type::Bytes => match raw {
+                Value::String(text) => base64(text).map(|_| raw.clone()),
+                Value::Null => Ok("".into()),
+                other => Err(json::cannot(other, "[]uint8")),
+            },
+            Type::Bool => match raw {
+                Value::Bool(_) => Ok(raw.clone()),
+                Value::Null => Ok(false.into()),
+                other => Err(json::cannot(other, "bool")),
+            },
+            Type::Int32 => number(raw, i32::MIN.into(), i32::MAX.into(), "int32"),
+            Type::Uint32 => number(raw, 0, u32::MAX.into(), "uint32"),
+            Type::Int64 => number(raw, i64::MIN.into(), i64::MAX.into(), "int64"),
+            Type::Uint64 => number(raw, 0, u64::MAX.into(), "uint64"),
+            Type::Double => double(raw),
+            Type::Duration => match raw {
+                Value::String(text) => {
+                    duration::parse(text).map(Value::from).map_err(|error| format!("bad Duration: {error}"))
+                }
+                Value::Null => Ok(0.into()),
+                other => Err(json::cannot(other, "string")),
+            },
+            Type::Struct => match raw {
+                Value::Object(_) => Ok(raw.clone()),
+                Value::Null => Ok(Value::Object(Map::new())),
+                other => Err(format!("bad StructValue: {}", json::cannot(other, "map[string]json.RawMessage"))),
+            },
+            Type::IntOrString | Type::Value => Ok(raw.clone()),
+            Type::Any => self.any(raw),
+            Type::Enum(id) => choice(raw, &self.schema.enums[*id]),
+            Type::Message(id) => self.message(raw, &self.schema.messages[*id]),
+            Type::Nullable(inner) => self.value(raw, inner),
+        }
+    }
+
+    /// A message that names its type by `@type`. What is not described may hold anything.
+    fn any(self, raw: &Value) -> Result<Value, String> {
+        let fields = raw.as_object().ok_or_else(|| json::cannot(raw, "map[string]json.RawMessage"))?;
+        let url = fields.get("@type").ok_or("Any JSON doesn't have '@type'")?;
+        let Some(url) = url.as_str() else {
+            return Err(format!("can't unmarshal Any's '@type': {}", quote(&url.to_string())));
+        };
+        let name = url.rsplit('/').next().unwrap_or_default();
+        if !envoy().knows(name) {
+            return Err(format!("could not resolve Any message type: {url}"));
+        }
+        if let Some(message) = envoy().message(name) {
+            let mut rest = fields.clone();
+            rest.shift_remove("@type");
+            self.message(&Value::Object(rest), message)
+                .map_err(|error| format!("can't unmarshal Any nested proto {url}: {error}"))?;
+        }
+        Ok(raw.clone())
     }
 }
 
@@ -147,13 +193,10 @@ fn double(raw: &Value) -> Result<Value, String> {
 }
 
 /// An enumeration's value by name; a number that has a name by that name.
-fn choice(raw: &Value, id: usize) -> Result<Value, String> {
-    let known = &schema().enums[id];
+fn choice(raw: &Value, known: &Enum) -> Result<Value, String> {
     match raw {
         Value::String(text) if known.values.contains(&text.as_str()) => Ok(raw.clone()),
-        Value::String(_) => {
-            Err(format!("unknown value {} for enum {}", crate::istio::go::quote(&raw.to_string()), known.full_name))
-        }
+        Value::String(_) => Err(format!("unknown value {} for enum {}", quote(&raw.to_string()), known.full_name)),
         Value::Number(number) => {
             let go_type = "protoreflect.EnumNumber";
             let index = json::integer(&json::number(number), i32::MIN.into(), i32::MAX.into(), go_type)?;

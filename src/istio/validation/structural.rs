@@ -3,8 +3,8 @@
 
 use super::cel;
 use crate::istio::go;
-use crate::istio::schema::{Constraints, Field, Kind, Message, Schema, Shape, Type, schema};
-use serde_json::{Map, Value};
+use crate::istio::schema::{Constraints, Field, Kind, Message, OneOf, Schema, Shape, Type, schema};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
@@ -60,12 +60,14 @@ impl Checker<'_> {
 
     fn message(&mut self, value: &Value, message: &Message, path: &str) {
         let Some(fields) = value.as_object() else {
-            return self.wrong_type(path, value, "object");
+            self.wrong_type(path, value, "object");
+            // Of what is neither object nor null, all alternatives hold at once.
+            return self.exclusive(message, path, |_| !value.is_null());
         };
         for field in message.fields.iter().filter(|field| field.required && !fields.contains_key(field.name)) {
             self.required(&format!("{path}.{}", field.name));
         }
-        self.exclusive(fields, message, path);
+        self.exclusive(message, path, |name| fields.contains_key(name));
         for (name, value) in fields {
             if let Some(field) = message.field(name) {
                 self.field(value, field, &format!("{path}.{name}"));
@@ -74,13 +76,9 @@ impl Checker<'_> {
     }
 
     /// Groups of fields of which one may be set.
-    fn exclusive(&mut self, fields: &Map<String, Value>, message: &Message, path: &str) {
-        let clashes: Vec<usize> = message
-            .oneofs
-            .iter()
-            .map(|group| group.fields.iter().filter(|index| fields.contains_key(message.fields[**index].name)).count())
-            .filter(|set| *set > 1)
-            .collect();
+    fn exclusive(&mut self, message: &Message, path: &str, set: impl Fn(&str) -> bool) {
+        let count = |group: &OneOf| group.fields.iter().filter(|index| set(message.fields[**index].name)).count();
+        let clashes: Vec<usize> = message.oneofs.iter().map(count).filter(|set| *set > 1).collect();
         for set in &clashes {
             self.errors.push(format!(
                 "<nil>: Invalid value: \"\": \"{path}\" must validate one and only one schema (oneOf). Found {set} valid alternatives"
@@ -166,7 +164,7 @@ impl Checker<'_> {
                     let known: Vec<String> = known.iter().map(|value| format!("\"{value}\"")).collect();
                     self.errors.push(format!(
                         "{path}: Unsupported value: {}: supported values: {}",
-                        show(value),
+                        if value.is_string() || value.is_number() { show(value) } else { strip_unknown(value) },
                         known.join(", ")
                     ));
                 }
@@ -183,7 +181,7 @@ impl Checker<'_> {
             Type::IntOrString if !value.is_string() && !is_integer(value) => {
                 self.wrong_type(path, value, "integer,string");
             }
-            Type::Struct | Type::Bool | Type::IntOrString | Type::Nullable(_) => {}
+            Type::Struct | Type::Bool | Type::IntOrString | Type::Any | Type::Value | Type::Nullable(_) => {}
         }
     }
 
@@ -197,7 +195,7 @@ impl Checker<'_> {
             }
             if length < *allowed.start() {
                 let why = format!("{path} in body should be at least {} chars long", allowed.start());
-                self.invalid(path, &quoted, why);
+                return self.invalid(path, &quoted, why);
             }
         }
         if let Some(pattern) = field.value.pattern.as_ref().filter(|pattern| !pattern.regex.is_match(text)) {

@@ -5,7 +5,7 @@ use super::findings::{Findings, Messages};
 use super::headers::check_strict_name;
 use super::names::check_duration;
 use super::selectors;
-use crate::istio::go::{quote, url};
+use crate::istio::go::{json, quote, quote_char, url};
 use serde_json::Value;
 
 pub(super) fn check(spec: &Value) -> Findings {
@@ -75,30 +75,70 @@ fn check_jwks_uri(uri: &str) -> Result<(), String> {
     }
 }
 
-/// Whether inline keys can be read at all; of a single key its type must be known.
+/// Whether inline keys can be read: the set, the type of each key and the fields that it cannot lack.
 fn check_jwks(text: &str) -> Result<(), String> {
-    const UNMARSHAL: &str = "failed to unmarshal JWK set";
-    let keys: Value = serde_json::from_str(text).map_err(|error| {
-        if error.is_eof() {
-            format!("{UNMARSHAL}: unexpected EOF")
-        } else {
-            format!("{UNMARSHAL}: {}", scan_error(text))
-        }
-    })?;
-    let Some(fields) = keys.as_object() else {
-        return Err(format!("{UNMARSHAL}: {}", crate::istio::go::json::cannot(&keys, "jwk.keySetMarshalProxy")));
-    };
-    if !fields.contains_key("keys") && !fields.contains_key("kty") {
-        return Err(format!("{UNMARSHAL}: failed to unmarshal key from JSON headers: invalid key type from JSON ()"));
-    }
-    Ok(())
+    check_key_set(text).map_err(|error| format!("failed to unmarshal JWK set: {error}"))
 }
 
-/// What Go's scanner says of text that is no JSON, if it goes wrong at its start.
-fn scan_error(text: &str) -> String {
-    match crate::istio::go::json::bare(text) {
-        Err(error) => error,
-        Ok(_) => "unexpected EOF".into(),
+fn check_key_set(text: &str) -> Result<(), String> {
+    let start = text.trim_start();
+    match start.chars().next() {
+        None => return Err("EOF".into()),
+        Some('[') => return Err("expected '{', but got '['".into()),
+        Some('{') => {}
+        // Go reads one value and looks for the next.
+        Some(_) => {
+            let word: String = start.chars().take_while(|c| c.is_alphanumeric() || "-+.\"".contains(*c)).collect();
+            let ended = |error: &String| error.contains("after top-level value");
+            if word.is_empty() {
+                return Err(json::bare(start).err().unwrap_or_default());
+            }
+            return Err(match json::bare(&word) {
+                Ok(json::Bare::Other("string")) => format!("failed to decode value for key {word}: EOF"),
+                Err(error) if error == "unexpected end of JSON input" => "unexpected EOF".into(),
+                Err(error) if !ended(&error) => error,
+                _ => "error reading token: EOF".into(),
+            });
+        }
+    }
+    let set: Value = serde_json::from_str(start).map_err(|_| {
+        let key = start[1..].trim_start().chars().next();
+        match key.filter(|c| !matches!(c, '"' | '}')) {
+            Some(c) => format!("invalid character {} looking for beginning of object key string", quote_char(c)),
+            None => "unexpected EOF".into(),
+        }
+    })?;
+    match set.get("keys") {
+        None => check_key(&set).map_err(|error| format!("failed to parse sole key in key set: {error}")),
+        Some(Value::Array(keys)) => keys.iter().enumerate().try_for_each(|(index, key)| {
+            check_key(key).map_err(|error| format!("failed to decode key #{index} in \"keys\": {error}"))
+        }),
+        Some(Value::Null) => Ok(()),
+        Some(other) => Err(format!("failed to decode \"keys\": {}", json::cannot(other, "[]json.RawMessage"))),
+    }
+}
+
+fn check_key(key: &Value) -> Result<(), String> {
+    let private = key.has("d");
+    let (name, required): (_, &[&str]) = match key.text("kty") {
+        _ if !key.is_object() => {
+            let hint = "struct { Kty string \"json:\\\"kty\\\"\"; D json.RawMessage \"json:\\\"d\\\"\" }";
+            return Err(format!("failed to unmarshal JSON into key hint: {}", json::cannot(key, hint)));
+        }
+        "RSA" if private => ("rsaPrivateKey", &["d", "e", "n"]),
+        "RSA" => ("rsaPublicKey", &["e", "n"]),
+        "EC" if private => ("ecdsaPrivateKey", &["crv", "d", "x", "y"]),
+        "EC" => ("ecdsaPublicKey", &["crv", "x", "y"]),
+        "OKP" if private => ("okpPrivateKey", &["crv", "d", "x"]),
+        "OKP" => ("okpPublicKey", &["crv", "x"]),
+        "oct" => ("symmetricKey", &["k"]),
+        other => return Err(format!("invalid key type from JSON ({other})")),
+    };
+    match required.iter().find(|field| !key.has(field)) {
+        Some(field) => {
+            Err(format!("failed to unmarshal JSON into key (*jwk.{name}): required field {field} is missing"))
+        }
+        None => Ok(()),
     }
 }
 
@@ -116,4 +156,28 @@ fn private_keys(jwks: &str) -> Vec<usize> {
         })
         .map(|(index, _)| index)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_sets_are_refused_where_they_are_wrong() {
+        for (text, why) in [
+            ("3", "error reading token: EOF"),
+            ("5s", "error reading token: EOF"),
+            ("foo", "invalid character 'o' in literal false (expecting 'a')"),
+            ("*", "invalid character '*' looking for beginning of value"),
+            ("-", "unexpected EOF"),
+            ("[]", "expected '{', but got '['"),
+            ("{a}", "invalid character 'a' looking for beginning of object key string"),
+            ("{\"keys\"", "unexpected EOF"),
+            ("{}", "failed to parse sole key in key set: invalid key type from JSON ()"),
+            ("{\"keys\":[{\"kty\":\"foo\"}]}", "failed to decode key #0 in \"keys\": invalid key type from JSON (foo)"),
+        ] {
+            assert_eq!(check_key_set(text), Err(why.to_string()), "{text}");
+        }
+        assert_eq!(check_key_set("{\"keys\":[]}"), Ok(()));
+    }
 }

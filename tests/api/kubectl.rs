@@ -20,7 +20,7 @@ struct Kubectl {
 fn kubectl() -> Option<Kubectl> {
     let found = std::env::split_paths(&std::env::var_os("PATH")?).map(|p| p.join("kubectl")).find(|p| p.exists());
     let Some(program) = found else {
-        let _ = writeln!(std::io::stderr(), "skipped: there is no kubectl on PATH");
+        let _ = writeln!(std::io::stderr(), "kubectl is not on this machine: its command lines were not tried");
         return None;
     };
     let lab = start();

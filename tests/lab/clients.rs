@@ -141,6 +141,43 @@ fn without_15443_on_the_service_the_card_is_red() {
     journal_is_empty(lab.folder.path());
 }
 
+#[test]
+fn a_current_context_is_not_touched_without_a_word() {
+    if !can_run("a_current_context_is_not_touched_without_a_word") {
+        return;
+    }
+    let lab = Up::start();
+    // Part of it is there already, one object of it otherwise.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let names = runtime.block_on(async {
+        let client = lab.client().await;
+        let kind = kube::core::GroupVersionKind::gvk("networking.istio.io", "v1", "ServiceEntry");
+        let resource = kube::discovery::ApiResource::from_gvk(&kind);
+        let entries: Api<kube::api::DynamicObject> = Api::namespaced_with(client, "mesh-test", &resource);
+        let manifest = std::fs::read_to_string("manifests/serviceentry-cnn-ext.yaml").unwrap();
+        let mut object: serde_json::Value = serde_yaml::from_str(&manifest).unwrap();
+        object["spec"]["ports"][0]["name"] = json!("https");
+        let params = PatchParams::apply("somebody");
+        entries.patch("cnn-ext", &params, &Patch::Apply(&object)).await.unwrap();
+        let mut command = program();
+        command.args(["run", "--kubeconfig"]).arg(lab.kubeconfig()).arg("scenarios/card.egress");
+        let asked = command.stdin(Stdio::null()).output().unwrap();
+        let seen = text(&asked);
+        assert_eq!(asked.status.code(), Some(3), "{seen}");
+        for expected in [
+            "target: cluster of context egress-scn-lab",
+            "+ Gateway mesh-test/istio-egressgateway-cnn",
+            "~ ServiceEntry mesh-test/cnn-ext",
+            "nobody can answer here",
+        ] {
+            assert!(seen.contains(expected), "missing {expected:?}\n{seen}");
+        }
+        let list = entries.list(&Default::default()).await.unwrap();
+        list.items.into_iter().map(|entry| entry.metadata.name.unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(names, ["cnn-ext"]);
+}
+
 fn journal_is_empty(state: &Path) {
     let pattern = state.join("egress-scn/journal/*");
     let left: Vec<_> = glob::glob(pattern.to_str().unwrap()).unwrap().collect();

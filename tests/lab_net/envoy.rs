@@ -33,11 +33,6 @@ const CONFIG: &str = r#"{
     "clusters": [{"name": "passthrough", "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", "connect_timeout": "5s"}]}
 }"#;
 
-/// Started as root, the tests use the Envoy that root has; an ordinary user may not be able to.
-pub fn present() -> bool {
-    Surroundings::of_process().present().is_ok_and(|found| found.is_some())
-}
-
 pub async fn a_real_sidecar_passes_captured_connections() {
     let envoy = Surroundings::of_process().present().unwrap();
     let envoy = envoy.unwrap_or_else(|| panic!("an Envoy is needed: {VARIABLE}=/path/of/envoy"));

@@ -17,6 +17,8 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// (namespace, name).
 type Key = (String, String);
 
+// One lives a moment at a time: its size does not matter.
+#[allow(clippy::large_enum_variant)]
 enum Seen {
     Service(watcher::Event<Service>),
     Slice(watcher::Event<EndpointSlice>),

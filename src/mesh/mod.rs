@@ -8,6 +8,7 @@ mod cluster;
 mod destination_rule;
 mod duration;
 mod endpoint;
+mod envoy_filter;
 mod gateway;
 mod host;
 mod json;
@@ -133,12 +134,13 @@ impl Compiler {
         let node = node::Node::new(&self.push, proxy);
         let (listeners, routes, passes_through) = match proxy.kind {
             ProxyType::Sidecar => {
-                let listeners = sidecar::listeners(&node);
+                let listeners = node.patches.listeners(&node, sidecar::listeners(&node));
                 let routes = sidecar::route::build(&node, &listeners);
                 (listeners, routes, false)
             }
             ProxyType::Router => gateway::build(&node),
         };
+        let routes = node.patches.routes(&node, routes);
         let clusters = cluster::build(&node, passes_through);
         let endpoints = endpoint::build(&node, &clusters);
         let (mut push_status, log) = self.push.report.take();

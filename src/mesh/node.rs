@@ -1,5 +1,6 @@
 //! One proxy during compilation: what it is, what it sees, what its pod serves.
 
+use super::envoy_filter::Patches;
 use super::json::flag;
 use super::object::Object;
 use super::policy::authorization::Policies;
@@ -19,6 +20,7 @@ pub struct Node<'a> {
     pub authorization: Policies,
     /// Telemetry objects in force, the nearest last.
     pub telemetry: Vec<Object>,
+    pub patches: Patches,
     /// `region/zone/subzone` of the pod.
     pub locality: String,
 }
@@ -45,6 +47,11 @@ impl<'a> Node<'a> {
                 &push.mesh.root_namespace,
                 &proxy.namespace,
                 &proxy.labels,
+            ),
+            patches: Patches::of(
+                push.by_kind().get("EnvoyFilter").map_or(&[], Vec::as_slice),
+                &push.mesh.root_namespace,
+                proxy,
             ),
             captures_dns: proxy.metadata.get("DNS_CAPTURE").is_some_and(|v| flag(v) || v.as_str() == Some("true")),
             locality: pod.as_deref().map_or_else(String::new, |p| p.locality.clone()),

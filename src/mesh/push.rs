@@ -65,7 +65,7 @@ impl Push {
         discover(&mut objects, &mesh);
         let report = Report::default();
         Self {
-            registry: ServiceRegistry::read(&objects, &mesh),
+            registry: ServiceRegistry::read(&objects, &mesh, &report),
             virtual_services: VirtualServices::read(&objects, &mesh, &report),
             destination_rules: DestinationRules::read(&objects, &mesh, &report),
             peer_authentications: PeerAuthentications::read(&objects, &mesh),

@@ -33,6 +33,7 @@ pub fn build(node: &Node, gateway_passes_through: bool) -> Vec<Resource> {
     } else if gateway_passes_through {
         out.extend(outbound::build_sni(node));
     }
+    let mut out = node.patches.clusters(node, out);
     let mut seen = HashSet::new();
     out.retain(|resource| {
         let first = seen.insert(resource.name.clone());

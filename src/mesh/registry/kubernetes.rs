@@ -6,6 +6,7 @@ use crate::mesh::json::{flag, integer, labels, labels_match, list, present, stri
 use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::object::Object;
 use crate::mesh::protocol::Protocol;
+use crate::mesh::report::Report;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -148,7 +149,7 @@ fn workload_name(pod: &Object) -> String {
 }
 
 /// Services of the world.
-pub fn services(objects: &HashMap<String, Vec<Object>>, mesh: &MeshConfig) -> Vec<Service> {
+pub fn services(objects: &HashMap<String, Vec<Object>>, mesh: &MeshConfig, report: &Report) -> Vec<Service> {
     let namespaces: HashMap<&str, &Object> =
         objects.get("Namespace").into_iter().flatten().map(|n| (n.name.as_str(), n)).collect();
     let read = |object: &Object| {
@@ -194,6 +195,7 @@ pub fn services(objects: &HashMap<String, Vec<Object>>, mesh: &MeshConfig) -> Ve
                 &spec["trafficDistribution"],
                 &object.annotations,
                 namespace_annotations,
+                report,
             ),
             node_local: text(&spec["internalTrafficPolicy"]) == "Local",
             race_dns: false,
@@ -230,6 +232,7 @@ pub fn traffic_distribution(
     field: &Value,
     own: &BTreeMap<String, String>,
     namespace: Option<&BTreeMap<String, String>>,
+    report: &Report,
 ) -> String {
     let read = |value: &str| match value.to_ascii_lowercase().as_str() {
         "preferclose" | "prefersamezone" => "zone",
@@ -240,8 +243,17 @@ pub fn traffic_distribution(
         return read(text(field)).to_owned();
     }
     let key = "networking.istio.io/traffic-distribution";
-    let annotation = own.get(key).filter(|v| !v.is_empty()).or_else(|| namespace.and_then(|n| n.get(key)));
-    annotation.map_or("", |v| read(v)).to_owned()
+    let set = |of: &BTreeMap<String, String>| of.get(key).filter(|v| !v.is_empty()).cloned();
+    let (whose, annotation) = match (set(own), namespace.and_then(set)) {
+        (Some(own), _) => ("service", own),
+        (None, Some(inherited)) => ("namespace", inherited),
+        (None, None) => return String::new(),
+    };
+    let near = read(&annotation);
+    if near.is_empty() {
+        report.warn(format!("model\tUnknown traffic distribution annotation on {whose}, defaulting to any"));
+    }
+    near.to_owned()
 }
 
 /// Endpoints of Services: from their EndpointSlices, and from WorkloadEntries that the selector takes.

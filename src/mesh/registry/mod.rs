@@ -8,6 +8,7 @@ pub mod service_entry;
 
 use super::mesh_config::MeshConfig;
 use super::object::Object;
+use super::report::Report;
 use endpoint::Endpoint;
 use service::{Registry, Resolution, Service};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,11 +29,11 @@ pub struct ServiceRegistry {
 }
 
 impl ServiceRegistry {
-    pub fn read(objects: &HashMap<String, Vec<Object>>, mesh: &MeshConfig) -> Self {
+    pub fn read(objects: &HashMap<String, Vec<Object>>, mesh: &MeshConfig, report: &Report) -> Self {
         let pods = kubernetes::Pods::read(objects, mesh);
-        let mut services = kubernetes::services(objects, mesh);
+        let mut services = kubernetes::services(objects, mesh, report);
         let mut endpoints = service_entry::endpoints(objects, mesh, &pods);
-        services.extend(service_entry::services(objects));
+        services.extend(service_entry::services(objects, report));
         kubernetes::endpoints(objects, mesh, &pods, &services, &mut endpoints);
         services.sort_by(|a, b| (&a.created, &a.name, &a.namespace).cmp(&(&b.created, &b.name, &b.namespace)));
         resolve_aliases(&mut services);

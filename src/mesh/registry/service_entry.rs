@@ -7,6 +7,7 @@ use crate::mesh::json::{labels, labels_match, list, present, strings, text, unsi
 use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::object::{Object, sort};
 use crate::mesh::protocol::Protocol;
+use crate::mesh::report::Report;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -19,13 +20,13 @@ fn sorted_entries(objects: &HashMap<String, Vec<Object>>) -> Vec<Object> {
 }
 
 /// One service for each host and address of every ServiceEntry.
-pub fn services(objects: &HashMap<String, Vec<Object>>) -> Vec<Service> {
+pub fn services(objects: &HashMap<String, Vec<Object>>, report: &Report) -> Vec<Service> {
     let namespaces: HashMap<&str, &Object> =
         objects.get("Namespace").into_iter().flatten().map(|n| (n.name.as_str(), n)).collect();
     let mut out = Vec::new();
     for object in sorted_entries(objects) {
         let namespace = namespaces.get(object.namespace.as_str()).map(|n| &n.annotations);
-        let distribution = traffic_distribution(&Value::Null, &object.annotations, namespace);
+        let distribution = traffic_distribution(&Value::Null, &object.annotations, namespace, report);
         for (index, hostname) in strings(&object.spec()["hosts"]).into_iter().enumerate() {
             let base = service(&object, &hostname, index, &distribution);
             let given = list(&object.spec()["addresses"]);

@@ -91,9 +91,13 @@ pub fn build(node: &Node) -> Vec<Resource> {
         "filters": to_cluster(node, Class::SidecarInbound, "BlackHoleCluster", false),
     })];
     let ports = ports(node);
-    // Ports with a mode of their own that no Service declares.
-    let extra: Vec<u32> =
-        authentication.ports.keys().copied().filter(|p| !node.targets.iter().any(|t| t.target == *p)).collect();
+    // Ports with a mode of their own that neither a Sidecar's ingress nor, without one, a Service declares.
+    let ingress = node.scope.ingress();
+    let declared = |port: u32| match ingress.is_empty() {
+        true => node.targets.iter().any(|t| t.target == port),
+        false => ingress.iter().any(|i| unsigned(&i["port"]["number"]) == port),
+    };
+    let extra: Vec<u32> = authentication.ports.keys().copied().filter(|p| !declared(*p)).collect();
     for port in std::iter::once(0).chain(extra) {
         let inbound = Inbound {
             bind: String::new(),

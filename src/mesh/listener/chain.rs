@@ -23,6 +23,15 @@ pub struct Chain {
     pub origins: Vec<Origin>,
 }
 
+/// What a chain matches, in a form to compare.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ChainKey {
+    server_names: BTreeSet<String>,
+    destinations: BTreeSet<(IpAddr, u8)>,
+    application_protocols: Vec<&'static str>,
+    transport_protocol: &'static str,
+}
+
 /// What plain HTTP looks like to the HTTP inspector.
 pub const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
@@ -34,17 +43,19 @@ impl Chain {
             && self.destinations.is_empty()
     }
 
-    /// Whether Envoy could not tell the two apart.
-    pub fn conflicts_with(&self, other: &Self) -> bool {
-        let names =
-            |chain: &Self| -> BTreeSet<String> { chain.server_names.iter().filter(|s| *s != "*").cloned().collect() };
-        let ranges = |chain: &Self| -> BTreeSet<(IpAddr, u8)> {
-            chain.destinations.iter().filter_map(|d| prefix(d)).filter(|(ip, _)| !ip.is_unspecified()).collect()
-        };
-        self.transport_protocol == other.transport_protocol
-            && self.application_protocols == other.application_protocols
-            && names(self) == names(other)
-            && ranges(self) == ranges(other)
+    /// Envoy could not tell chains with equal keys apart.
+    pub fn key(&self) -> ChainKey {
+        ChainKey {
+            server_names: self.server_names.iter().filter(|s| *s != "*").cloned().collect(),
+            destinations: self
+                .destinations
+                .iter()
+                .filter_map(|d| prefix(d))
+                .filter(|(ip, _)| !ip.is_unspecified())
+                .collect(),
+            application_protocols: self.application_protocols.clone(),
+            transport_protocol: self.transport_protocol,
+        }
     }
 
     /// Envoy's `filterChainMatch`; `None` when everything matches.

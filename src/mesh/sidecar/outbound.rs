@@ -3,7 +3,7 @@
 use super::outbound_tcp;
 use super::virtual_outbound::{catch_all_filters, policy_origin};
 use crate::mesh::json::{into_map, put, text, unsigned};
-use crate::mesh::listener::chain::{Chain, PLAIN_HTTP};
+use crate::mesh::listener::chain::{Chain, ChainKey, PLAIN_HTTP};
 use crate::mesh::listener::http::{HttpChain, ProxyHeaders, connection_manager};
 use crate::mesh::listener::{Class, http_inspector, socket_address, tls_inspector};
 use crate::mesh::node::Node;
@@ -12,7 +12,7 @@ use crate::mesh::registry::service::{Port, Registry, Resolution, Service};
 use crate::mesh::scope::EgressListener;
 use crate::mesh::{Origin, Resource};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// A listener while services add chains to it.
@@ -25,6 +25,8 @@ struct Entry {
     /// Made by an earlier egress listener: later ones may not add to it.
     locked: bool,
     chains: Vec<Chain>,
+    /// What the chains match.
+    matches: HashSet<ChainKey>,
 }
 
 /// Where a service's listener goes.
@@ -192,6 +194,7 @@ impl Listeners {
                     port: port.clone(),
                     protocol,
                     locked: false,
+                    matches: chains.iter().map(Chain::key).collect(),
                     chains,
                 };
                 match current {
@@ -241,7 +244,7 @@ impl Entry {
     /// Adds chains that do not conflict with those already there.
     fn merge(&mut self, node: &Node, chains: Vec<Chain>, mixed: bool, service: &Service, port: &Port, bind: &str) {
         for chain in chains {
-            if self.chains.iter().any(|c| c.conflicts_with(&chain)) {
+            if !self.matches.insert(chain.key()) {
                 let name = format!("{bind}_{}", port.number);
                 let message = format!(
                     "Listener={name} Accepted={} Rejected={} ({})",
@@ -376,6 +379,7 @@ pub fn http_proxy(node: &Node) -> Option<Resource> {
         protocol: port.protocol,
         port,
         locked: false,
+        matches: HashSet::new(),
         chains: vec![chain],
     };
     Some(entry.build(node, false))

@@ -9,7 +9,9 @@ mod dump;
 mod json;
 mod listener;
 mod log_format;
+mod resources;
 mod route;
+pub mod table;
 mod tls;
 
 pub use access_log::{Entry, LogFormats};
@@ -17,5 +19,6 @@ pub use cluster::{Cluster, ClusterName, SocketMatch, Upstream};
 pub use dump::{Dump, Endpoint};
 pub use listener::{FilterChain, Listener, Target};
 pub use log_format::LogFormat;
+pub use resources::Resources;
 pub use route::{RouteConfig, VirtualHost};
 pub use tls::{TlsContext, TlsMode};

@@ -2,6 +2,7 @@
 //!
 //! The only room of the language that reads files. It reaches no cluster.
 
+mod documents;
 mod files;
 mod links;
 mod objects;
@@ -14,6 +15,7 @@ pub mod yaml;
 use crate::diag::{Diagnostic, Source};
 use crate::plan::{self, Plan};
 use crate::syntax;
+pub use documents::{documents, line_of_path};
 use files::{Cache, Files};
 use places::Roots;
 use std::path::{Path, PathBuf};

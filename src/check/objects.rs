@@ -26,7 +26,7 @@ pub fn read(
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-fn yaml_error(e: YamlError, place: &dyn Fn(Range<usize>) -> Place) -> Diagnostic {
+pub(super) fn yaml_error(e: YamlError, place: &dyn Fn(Range<usize>) -> Place) -> Diagnostic {
     let mut d = Diagnostic::error(e.code, e.title).at(place(e.span), e.label);
     if let Some((span, label)) = e.other {
         d = d.at(place(span), label);
@@ -35,7 +35,7 @@ fn yaml_error(e: YamlError, place: &dyn Fn(Range<usize>) -> Place) -> Diagnostic
     d
 }
 
-fn objects(
+pub(super) fn objects(
     document: Document,
     place: &dyn Fn(Range<usize>) -> Place,
     out: &mut Vec<ManifestObject>,

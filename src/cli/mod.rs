@@ -1,11 +1,19 @@
 //! The command line: one file a subcommand. Holds no logic of its own.
 
+pub mod analyze;
 pub mod check;
 mod confirm;
+pub mod diff_config;
 pub mod doctor;
+pub mod explain;
+pub mod fmt;
 pub mod lab;
+mod offline;
+mod output;
+pub mod proxy_config;
 pub mod run;
 pub mod target;
+pub mod validate;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +35,19 @@ enum Command {
     Lab(lab::Lab),
     /// Say whether this machine can run the embedded lab, and what would mend it.
     Doctor(doctor::Doctor),
+    /// Show a proxy's Envoy configuration: from YAML files as istiod would generate it, or from a running pod.
+    #[command(visible_alias = "pc")]
+    ProxyConfig(proxy_config::ProxyConfig),
+    /// Show what a change of YAML changes in a proxy's Envoy; exit 1 when something does.
+    DiffConfig(diff_config::DiffConfig),
+    /// Say what would be refused of Istio documents: unknown fields, schema, istiod's webhook.
+    Validate(validate::Validate),
+    /// Find what `istioctl analyze` finds offline, with its codes.
+    Analyze(analyze::Analyze),
+    /// Lay scenario files out.
+    Fmt(fmt::Fmt),
+    /// Explain a diagnostic's code.
+    Explain(explain::Explain),
 }
 
 /// Runs the command line; the result is the exit code.
@@ -50,6 +71,12 @@ pub fn main() -> i32 {
             Command::Check(command) => command.run(),
             Command::Lab(command) => command.run().await,
             Command::Doctor(command) => command.run(),
+            Command::ProxyConfig(command) => command.run().await,
+            Command::DiffConfig(command) => command.run(),
+            Command::Validate(command) => command.run(),
+            Command::Analyze(command) => command.run(),
+            Command::Fmt(command) => command.run(),
+            Command::Explain(command) => command.run(),
         }
     });
     // A reader of standard input or a follower of a log must not hold the exit up.

@@ -6,6 +6,8 @@
 mod access_log;
 mod cluster;
 mod destination_rule;
+mod difference;
+pub mod documents;
 mod duration;
 mod endpoint;
 mod envoy_filter;
@@ -33,6 +35,7 @@ mod tls;
 mod tracing;
 mod virtual_service;
 
+pub use difference::{Change, changes};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;

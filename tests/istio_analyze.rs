@@ -1,6 +1,8 @@
 //! Messages of `istioctl analyze --use-kube=false --all-namespaces` (1.30.3) over whole configurations. `objects.jsonl`
 //! holds each object once; `cases.jsonl` names the objects of a configuration by line.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use egress_scn::istio::analyze::{Level, analyze};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

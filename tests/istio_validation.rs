@@ -1,6 +1,8 @@
 //! What is refused, stage by stage: single objects with the verdicts of Istio 1.30.3 and of the API server, and
 //! malformed objects, which get a verdict too.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use egress_scn::istio::validation::{Verdict, validate};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

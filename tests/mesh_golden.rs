@@ -4,6 +4,8 @@
 //! `golden/cases/<case>.json` holds the inputs (or names of files in `golden/manifests`), push status, log, and for each proxy its resources by name;
 //! `null` stands for the same body as in the case `01-base-registry-only`.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 #[path = "mesh_case/difference.rs"]
 mod difference;
 #[path = "mesh_case/mod.rs"]

@@ -2,6 +2,8 @@
 //! `mesh_dump CASES MANIFESTS OUT`, where CASES holds one folder for each case. Push status and log lines go
 //! beside the dumps.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 #[path = "../tests/mesh_case/mod.rs"]
 mod mesh_case;
 

@@ -293,11 +293,11 @@ async fn an_exec_is_judged_by_what_follows_or_must_exit_0() {
     let ran = run_plan(&target, plan(vec![good, out, wrong, bare])).await;
     assert_eq!((ran.counts.passed, ran.counts.failed, ran.counts.checked), (2, 2, 3));
     assert!(ran.failures()[1].starts_with("E0505 the command exited 3"), "{:?}", ran.failures());
-    let outputs = ran.events.iter().filter_map(|e| match e {
+    let mut outputs = ran.events.iter().filter_map(|e| match e {
         Event::Output { stdout, stderr, exit, .. } => Some((stdout.clone(), stderr.clone(), *exit)),
         _ => None,
     });
-    assert_eq!(outputs.last(), Some((b"out\n".to_vec(), b"err\n".to_vec(), 3)));
+    assert_eq!(outputs.next_back(), Some((b"out\n".to_vec(), b"err\n".to_vec(), 3)));
 }
 
 #[tokio::test]

@@ -86,7 +86,12 @@ impl ProxyConfig {
     }
 
     fn text(&self, mut shown: Shown) -> String {
+        // As JSON istioctl leaves listeners in the order in which Envoy has them.
+        let kept = (self.output != Format::Table).then(|| shown.resources.listeners.clone());
         shown.resources.sort();
+        if let Some(listeners) = kept {
+            shown.resources.listeners = listeners;
+        }
         let Shown { resources, endpoints, own } = shown;
         if self.output == Format::Table {
             let tables = [
@@ -132,11 +137,16 @@ impl ProxyConfig {
         let asked = async {
             let pods = cluster.pods(&namespace, name, PATIENCE).await?;
             // The first stands for its set, as in istioctl.
-            let pod = &pods[0];
+            let Some(pod) = pods.iter().find(|pod| pod.proxy_container.is_some()) else { return Ok(None) };
             let admin = cluster.admin(pod);
-            Ok::<_, crate::cluster::Error>((admin.config_dump_with_endpoints().await?, admin.clusters().await?))
+            let (dump, clusters) = (admin.config_dump_with_endpoints().await?, admin.clusters().await?);
+            Ok::<_, crate::cluster::Error>(Some((dump, clusters)))
         };
-        let (dump, clusters) = asked.await.map_err(|e| fail(&format!("context \"{context}\": {e}"), 3))?;
+        let answer = asked.await.map_err(|e| fail(&format!("context \"{context}\": {e}"), 3))?;
+        let Some((dump, clusters)) = answer else {
+            let message = format!("{namespace}/{name} has no container istio-proxy: no Envoy stands beside it");
+            return Err(fail(&message, 2));
+        };
         let mut resources = Resources::from_dump(&dump);
         let lists =
             [&mut resources.listeners, &mut resources.clusters, &mut resources.routes, &mut resources.endpoints];
@@ -150,6 +160,10 @@ impl ProxyConfig {
 fn camel(body: &mut Value) {
     if let Ok(read) = wire::encode(body).and_then(|any| wire::decode(&any)) {
         *body = read;
+        // In a list of one kind it says nothing.
+        if let Value::Object(fields) = body {
+            fields.shift_remove("@type");
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl Documents {
         for object in objects {
             match text(&object["kind"]) {
                 "Service" => {
-                    for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
+                    for port in object.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
                         if port["protocol"].is_null() && port.is_object() {
                             port["protocol"] = "TCP".into();
                         }

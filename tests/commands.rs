@@ -106,6 +106,22 @@ fn json_is_a_list_and_all_is_a_dump() {
     assert!(dump.endpoints.contains_key("outbound|8000||httpbin.other.svc.cluster.local"));
 }
 
+/// istioctl, reading the dump that `all -o json` writes, shows the same but for endpoints that clusters hold and
+/// for the sentence that stands where secrets would.
+#[test]
+fn all_is_every_table_with_names() {
+    let wanted = std::fs::read_to_string(tests().join("istioctl-all/06-seed-all.sleep.txt")).expect("istioctl's");
+    let (before, endpoints) = wanted.split_once("No active or warming secrets found.\n\n").expect("three parts");
+    let said = run(&with_seed(&["pc", "all", "sleep-0.mesh-test"]));
+    let rest = said.out.strip_prefix(before).unwrap_or_else(|| panic!("{}", said.out));
+    let cells = |text: &str| -> Vec<Vec<String>> {
+        let lines = text.lines().filter(|line| !line.contains(".org:") && !line.contains(".com:"));
+        lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+    };
+    assert_eq!(cells(rest), cells(endpoints));
+    assert_eq!(rest.lines().count(), endpoints.lines().count() + 2);
+}
+
 #[test]
 fn deployments_are_enough() {
     let said = run(&["pc", "clusters", "deploy/sleep", "-f", "00-namespace-sleep.yaml"]);

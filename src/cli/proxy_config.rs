@@ -94,14 +94,13 @@ impl ProxyConfig {
         }
         let Shown { resources, endpoints, own } = shown;
         if self.output == Format::Table {
-            let tables = [
-                (What::Clusters, table::clusters(&resources.clusters)),
-                (What::Listeners, table::listeners(&resources.listeners)),
-                (What::Routes, table::routes(&resources.routes)),
-                (What::Endpoints, table::endpoints(&endpoints)),
-            ];
-            let wanted = tables.into_iter().filter(|(what, _)| self.what == *what || self.what == What::All);
-            return wanted.map(|(_, table)| table).collect::<Vec<_>>().join("\n");
+            return match self.what {
+                What::Listeners => table::listeners(&resources.listeners),
+                What::Clusters => table::clusters(&resources.clusters),
+                What::Routes => table::routes(&resources.routes),
+                What::Endpoints => table::endpoints(&endpoints),
+                What::All => table::all(&resources),
+            };
         }
         let value = match self.what {
             What::All => own.map_or_else(|| resources.to_dump(), |(dump, _)| dump),

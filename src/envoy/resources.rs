@@ -2,6 +2,7 @@
 
 use super::json::{at, field, list, text};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 const TYPES: &str = "type.googleapis.com/envoy.config";
 
@@ -62,6 +63,9 @@ impl Resources {
         };
         let section = |kind: &str, key: &str, entries: Vec<Value>| json!({"@type": format!("type.googleapis.com/envoy.admin.v3.{kind}ConfigDump"), key: entries});
         json!({"configs": [
+            // istioctl reads no dump without bootstrap and secrets; neither is the control plane's to say here.
+            {"@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump", "bootstrap": {}},
+            {"@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump"},
             section("Clusters", "dynamicActiveClusters", entries(&self.clusters, "cluster", "cluster.v3.Cluster")),
             section("Listeners", "dynamicListeners", self.listeners.iter().map(listener).collect()),
             section("Routes", "dynamicRouteConfigs",
@@ -76,8 +80,11 @@ impl Resources {
         super::table::sort(self);
     }
 
-    /// Every endpoint known without asking Envoy for its state: of the assignments, and those that clusters hold.
+    /// Every assignment known without asking Envoy for its state: also those that clusters hold, which a dump may
+    /// list among the others.
     pub(super) fn assignments(&self) -> impl Iterator<Item = &Value> {
-        self.endpoints.iter().chain(self.clusters.iter().filter_map(|c| field(c, "load_assignment")))
+        let known: HashSet<String> = self.endpoints.iter().map(|a| text(a, &["cluster_name"])).collect();
+        let held = self.clusters.iter().filter_map(|c| field(c, "load_assignment"));
+        self.endpoints.iter().chain(held.filter(move |a| !known.contains(&text(a, &["cluster_name"]))))
     }
 }

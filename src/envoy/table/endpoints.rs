@@ -75,3 +75,33 @@ pub fn endpoints(endpoints: &[EndpointRow]) -> String {
     }));
     aligned(&rows, 5)
 }
+
+/// NAME, STATUS, LOCALITY, CLUSTER, in the order of clusters.
+pub(super) fn named_rows(resources: &Resources) -> Vec<Vec<String>> {
+    let mut rows = vec![["NAME", "STATUS", "LOCALITY", "CLUSTER"].map(str::to_owned).to_vec()];
+    let mut assignments: Vec<&Value> = resources.assignments().collect();
+    assignments.sort_by_cached_key(|assignment| {
+        let (host, port, subset, direction) = super::key(&text(assignment, &["cluster_name"]));
+        (host, subset, port, direction)
+    });
+    for assignment in assignments {
+        for locality in list(assignment, &["endpoints"]) {
+            let place = ["region", "zone", "sub_zone"].map(|part| text(locality, &["locality", part]));
+            let place = place.into_iter().take_while(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+            for entry in list(locality, &["lb_endpoints"]) {
+                let Some(address) = at(entry, &["endpoint", "address"]) else { continue };
+                let status = text(entry, &["health_status"]);
+                let status = if status.is_empty() { "HEALTHY" } else { &status };
+                let row = row(address, "", status, false);
+                let port = if row.port == 0 { String::new() } else { format!(":{}", row.port) };
+                rows.push(vec![
+                    format!("endpoint/{}{port}", row.address),
+                    row.status,
+                    place.clone(),
+                    text(assignment, &["cluster_name"]),
+                ]);
+            }
+        }
+    }
+    rows
+}

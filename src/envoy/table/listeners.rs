@@ -18,6 +18,11 @@ const NAMED: &[(&str, &[&str])] = &[
 
 /// ADDRESSES, PORT, MATCH, DESTINATION.
 pub fn listeners(listeners: &[Value]) -> String {
+    aligned(&rows(listeners), 1)
+}
+
+/// One a chain, under the heading.
+pub(super) fn rows(listeners: &[Value]) -> Vec<Vec<String>> {
     let mut rows = vec![["ADDRESSES", "PORT", "MATCH", "DESTINATION"].map(str::to_owned).to_vec()];
     for listener in listeners {
         let mut chains: Vec<(String, String)> =
@@ -27,7 +32,7 @@ pub fn listeners(listeners: &[Value]) -> String {
         let port = port(listener).to_string();
         rows.extend(chains.into_iter().map(|(when, to)| vec![addresses.clone(), port.clone(), when, to]));
     }
-    aligned(&rows, 1)
+    rows
 }
 
 /// Port, address and type.
@@ -40,7 +45,7 @@ pub(super) fn cluster(name: &str) -> String {
     if name.contains("Cluster") { name.to_owned() } else { format!("Cluster: {name}") }
 }
 
-fn chains(listener: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn chains(listener: &Value) -> impl Iterator<Item = &Value> {
     list(listener, &["filter_chains"]).iter().chain(field(listener, "default_filter_chain"))
 }
 

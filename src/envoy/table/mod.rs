@@ -15,6 +15,35 @@ pub use listeners::listeners;
 
 /// SERVICE FQDN, PORT, SUBSET, DIRECTION, TYPE, DESTINATION RULE.
 pub fn clusters(clusters: &[Value]) -> String {
+    aligned(&cluster_rows(clusters, ""), 5)
+}
+
+/// The tables of everything, each row with its resource's name and an empty line between two; none without rows.
+pub fn all(resources: &Resources) -> String {
+    let names = |kind: &str, bodies: &[Value]| -> Vec<String> {
+        bodies.iter().map(|body| format!("{kind}/{}", text(body, &["name"]))).collect()
+    };
+    let named = |mut rows: Vec<Vec<String>>, names: Vec<String>| {
+        let names = std::iter::once("NAME".to_owned()).chain(names);
+        rows.iter_mut().zip(names).for_each(|(row, name)| row.insert(0, name));
+        rows
+    };
+    let clusters = named(cluster_rows(&resources.clusters, "cluster/"), names("cluster", &resources.clusters));
+    let listener_names = resources.listeners.iter().zip(names("listener", &resources.listeners));
+    let listener_names = listener_names.flat_map(|(l, name)| vec![name; listeners::chains(l).count()]).collect();
+    let listeners = named(listeners::rows(&resources.listeners), listener_names);
+    let tables = [
+        (clusters, 5),
+        (listeners, 1),
+        (route_rows(&resources.routes, "route/"), 5),
+        (endpoints::named_rows(resources), 5),
+    ];
+    let shown = tables.iter().filter(|(rows, _)| rows.len() > 1).map(|(rows, gap)| aligned(rows, *gap));
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+/// `mark` stands before names that are no service's.
+fn cluster_rows(clusters: &[Value], mark: &str) -> Vec<Vec<String>> {
     let mut rows =
         vec![["SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"].map(str::to_owned).to_vec()];
     for cluster in clusters {
@@ -27,7 +56,7 @@ pub fn clusters(clusters: &[Value]) -> String {
         let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         let known = !direction.is_empty();
         rows.push(vec![
-            host,
+            if known { host } else { format!("{mark}{host}") },
             if known { port.to_string() } else { "-".into() },
             or_dash(subset),
             or_dash(direction),
@@ -35,16 +64,26 @@ pub fn clusters(clusters: &[Value]) -> String {
             origin(cluster),
         ]);
     }
-    aligned(&rows, 5)
+    rows
 }
 
 /// NAME, VHOST NAME, DOMAINS, MATCH, VIRTUAL SERVICE.
 pub fn routes(routes: &[Value]) -> String {
+    aligned(&route_rows(routes, ""), 5)
+}
+
+fn route_rows(routes: &[Value], mark: &str) -> Vec<Vec<String>> {
     let mut rows = vec![["NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE"].map(str::to_owned).to_vec()];
     for config in routes {
         for host in list(config, &["virtual_hosts"]) {
             let row = |matching: String, origin: String| {
-                vec![text(config, &["name"]), text(host, &["name"]), matching::domains(host), matching, origin]
+                vec![
+                    format!("{mark}{}", text(config, &["name"])),
+                    text(host, &["name"]),
+                    matching::domains(host),
+                    matching,
+                    origin,
+                ]
             };
             let routes = list(host, &["routes"]);
             if routes.is_empty() {
@@ -54,7 +93,7 @@ pub fn routes(routes: &[Value]) -> String {
             rows.extend(shown.map(|route| row(matching::route(route), origin(route))));
         }
     }
-    aligned(&rows, 5)
+    rows
 }
 
 /// istioctl's order: listeners by port, address and type; clusters by host, subset, port and direction; routes by
@@ -76,7 +115,7 @@ pub(super) fn sort(resources: &mut Resources) {
 }
 
 /// Host, port, subset and direction of a cluster's name; of another name, the name and nothing.
-fn key(name: &str) -> (String, u16, String, String) {
+pub(super) fn key(name: &str) -> (String, u16, String, String) {
     match ClusterName::parse(name).filter(|_| name.contains('|')) {
         Some(parts) => (parts.host, parts.port, parts.subset.unwrap_or_default(), parts.direction),
         None => (name.to_owned(), 0, String::new(), String::new()),

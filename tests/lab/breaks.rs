@@ -135,6 +135,19 @@ const BREAKS: &[Break] = &[
         silent: &[],
     },
     Break {
+        name: "origination-without-tls",
+        scenario: "tls-origination",
+        edits: &[
+            ("manifests/tls-origination-gateway.yaml", "mode: SIMPLE", "mode: DISABLE"),
+            ("manifests/tls-origination-sidecar.yaml", "mode: SIMPLE", "mode: DISABLE"),
+        ],
+        says: &[
+            "✗   14  expect cluster edition.cnn.com:443 on istio-egressgateway tls SIMPLE",
+            "✗   23  expect cluster edition.cnn.com:80 on sleep tls SIMPLE",
+        ],
+        silent: &[],
+    },
+    Break {
         name: "scope-not-applied",
         scenario: "sidecar-scope",
         edits: &[("scenarios/sidecar-scope.egress", "  apply sidecar-scope.yaml\n", "\n")],

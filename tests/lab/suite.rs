@@ -31,3 +31,21 @@ fn every_scenario_is_green_and_reported() {
         assert!(report.contains(expected), "the report misses {expected:?}\n{report}");
     }
 }
+
+#[test]
+fn every_lesson_shows_its_failure_and_its_mend() {
+    if !can_run("every_lesson_shows_its_failure_and_its_mend") {
+        return;
+    }
+    let output = program().args(["run", "--lab", "scenarios/lessons"]).output().unwrap();
+    let seen = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{seen}");
+    for expected in [
+        "expect listener 443 chains 2",
+        "path  sleep ✓ → istio-egressgateway:443 (bound 8443) ✗ no filter chain → edition.cnn.com",
+        "expect no listener 15443",
+        "path  sleep ✓ → istio-egressgateway:15443 ✓ → edition.cnn.com:443 ✗ not httpbin.org",
+    ] {
+        assert!(seen.contains(expected), "missing {expected:?}\n{seen}");
+    }
+}

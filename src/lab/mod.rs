@@ -12,6 +12,7 @@ pub mod envoy_binary;
 pub mod fabric;
 pub mod folder;
 pub mod internet;
+pub mod istio_admission;
 pub mod istio_kinds;
 pub mod kubeconfig;
 pub mod links;

@@ -9,7 +9,7 @@ use super::internet::Internet;
 use super::node::log_store::LogStore;
 use super::node::{NodeAgent, NodeConfig};
 use super::pilot::{Pilot, PilotConfig};
-use super::{base, controllers, doctor, istio_kinds, kubeconfig, service_proxy, supervisor};
+use super::{base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, service_proxy, supervisor};
 use crate::api;
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -177,7 +177,7 @@ async fn start_api(
         key_pem: server_identity.key_pem,
         client_ca_pem: ca.root_pem(),
         custom_resources: istio_kinds::istio_kinds(),
-        admission: vec![Arc::new(controllers::injection::Injector)],
+        admission: vec![Arc::new(controllers::injection::Injector), Arc::new(istio_admission::IstioAdmission)],
     };
     let server = api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
 

@@ -102,6 +102,25 @@ fn kubectl_works_against_a_lab_that_is_up() {
     let log = ok(lab.kubectl(&["-n", "istio-system", "logs", "deploy/istio-egressgateway"]));
     assert!(log.contains("outbound|443||httpbin.org"), "{log}");
 
+    // What a cluster refuses, the lab refuses, in the same words.
+    let bad = lab.folder.path().join("bad.yaml");
+    let entry = |spec: &str| {
+        let head =
+            "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: bad, namespace: mesh-test}\n";
+        std::fs::write(&bad, format!("{head}spec: {spec}\n")).unwrap();
+        let refused = lab.kubectl(&["apply", "-f", bad.to_str().unwrap()]);
+        assert!(!refused.status.success(), "{}", text(&refused));
+        text(&refused)
+    };
+    let schema = entry("{ports: [{number: 443, name: tls, protocol: TLS}]}");
+    assert!(schema.contains("spec.hosts: Required value"), "{schema}");
+    let webhook =
+        entry("{hosts: [\"https://httpbin.org\"], ports: [{number: 443, name: tls, protocol: TLS}], resolution: DNS}");
+    assert!(
+        webhook.contains("admission webhook \"validation.istio.io\" denied the request: configuration is invalid"),
+        "{webhook}"
+    );
+
     // What kubectl had applied is still there: the run left identical objects alone.
     assert!(ok(lab.kubectl(&["get", "gateways.networking.istio.io", "-A"])).contains("istio-egressgateway"));
 }

@@ -127,8 +127,9 @@ impl Subscription {
         match (entries.is_empty(), self.owed) {
             (true, false) => None,
             (true, true) if self.kind.is_wildcard() => Some(wanted.order.clone()),
-            // Envoy refuses an answer without the secret it asked for; it waits instead.
-            (true, true) if self.kind == ResourceType::Secret => None,
+            // Envoy refuses an answer without the secret it asked for; it waits instead. And it does not
+            // acknowledge an answer to a subscription that it has given up.
+            (true, true) if self.kind == ResourceType::Secret || self.names.is_empty() => None,
             _ => Some(entries),
         }
     }

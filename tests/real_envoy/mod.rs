@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Generous: it ends a test that hangs; nothing waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 pub const SOCKET: &str = "xds.sock";
 pub const IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 10);
 

@@ -10,8 +10,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+/// Held shared while a process is started, alone while a pod's mounts are prepared.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Keeps processes from being started as long as it lives. Between its fork and its exec a new process holds a copy of
+/// every open file of the lab; one that is open for writing then keeps its mount from being made read-only (EBUSY).
+pub(super) fn nothing_starts() -> RwLockWriteGuard<'static, ()> {
+    STARTING.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What to run.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +89,11 @@ impl Process {
         command.arg0(&name).process_group(0).kill_on_drop(true);
         command.stdin(if spec.stdin { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|source| SpawnError::Failed { program: name, source })?;
+        let mut child = {
+            // Returns when the program runs, or could not be.
+            let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+            command.spawn().map_err(|source| SpawnError::Failed { program: name, source })?
+        };
         // A child just started, whose end nobody has waited for, has its id.
         let group = child.id().unwrap_or_default() as i32;
         live.change(|groups| groups.insert(group));

@@ -6,7 +6,7 @@ use super::namespace::{NamespaceThread, own_network, set_parameter};
 use super::netfilter;
 use super::obstacle::Obstacle;
 use super::pod_files::{PodFile, show_files};
-use super::process::{LiveProcesses, Process, ProcessSpec, SpawnError};
+use super::process::{LiveProcesses, Process, ProcessSpec, SpawnError, nothing_starts};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io;
@@ -109,6 +109,7 @@ impl Drop for Sandbox {
 fn prepare(hostname: &str, capture: &Capture, files: &[PodFile]) -> Result<OwnedFd, Obstacle> {
     // Kubernetes truncates names that are too long for a host name.
     let hostname: String = hostname.chars().take(63).collect();
+    let _alone = nothing_starts();
     nix::unistd::sethostname(&hostname).map_err(|errno| Obstacle::new(format!("host name {hostname}: {errno}")))?;
     no_ipv6();
     // As in a cluster: a container without rights listens on 80, and pings. Where /proc/sys is read-only, rights of the

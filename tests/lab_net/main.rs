@@ -30,6 +30,7 @@ const INSIDE: &[(&str, Inside)] = &[
     ("a_hundred_pods", || Box::pin(network::a_hundred_pods())),
     ("exit_codes_and_pipes", || Box::pin(processes::exit_codes_and_pipes())),
     ("a_dropped_sandbox_leaves_no_process", || Box::pin(processes::a_dropped_sandbox_leaves_no_process())),
+    ("pods_are_made_while_processes_start", || Box::pin(processes::pods_are_made_while_processes_start())),
     ("curl_reaches_every_site", || Box::pin(internet::curl_reaches_every_site())),
     ("names_resolve_as_in_a_cluster", || Box::pin(internet::names_resolve_as_in_a_cluster())),
     ("servers_refuse_what_real_ones_refuse", || Box::pin(internet::servers_refuse_what_real_ones_refuse())),

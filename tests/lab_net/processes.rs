@@ -59,3 +59,26 @@ pub async fn a_dropped_sandbox_leaves_no_process() {
     other.signal(Signal::SIGTERM);
     assert_eq!(other.wait().await.unwrap(), 128 + 15);
 }
+
+/// A process that is being started holds, for a moment, the lab's open files: a pod that is made in that moment must
+/// not mind.
+pub async fn pods_are_made_while_processes_start() {
+    let fabric = Fabric::new().await.unwrap();
+    let busy = fabric.sandbox(pod(5)).await.unwrap();
+    let made = async {
+        for number in 6..106 {
+            // Seen as an error: EBUSY, "protecting the host's files".
+            fabric.sandbox(pod(number)).await.unwrap_or_else(|obstacle| panic!("pod {number}: {obstacle}"));
+        }
+    };
+    let started = async {
+        loop {
+            let mut process = busy.spawn(command(&["true"])).await.unwrap();
+            assert_eq!(process.wait().await.unwrap(), 0);
+        }
+    };
+    tokio::select! {
+        () = made => (),
+        () = started => (),
+    }
+}

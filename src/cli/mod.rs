@@ -2,16 +2,20 @@
 
 pub mod analyze;
 pub mod check;
+pub mod completions;
 mod confirm;
 pub mod diff_config;
 pub mod doctor;
 pub mod explain;
 pub mod fmt;
 pub mod lab;
+pub mod list;
 mod offline;
 mod output;
+pub mod plan;
 pub mod proxy_config;
 pub mod run;
+mod select;
 pub mod target;
 pub mod validate;
 
@@ -31,6 +35,10 @@ enum Command {
     Run(run::Run),
     /// Check scenarios and their manifests without running anything.
     Check(check::Check),
+    /// List scenarios: where they stand, their tags, their titles.
+    List(list::List),
+    /// Show the typed plan: every step of every scenario, with its manifests and its places.
+    Plan(plan::Plan),
     /// Bring the embedded lab up for kubectl, istioctl and curl.
     Lab(lab::Lab),
     /// Say whether this machine can run the embedded lab, and what would mend it.
@@ -48,6 +56,10 @@ enum Command {
     Fmt(fmt::Fmt),
     /// Explain a diagnostic's code.
     Explain(explain::Explain),
+    /// Print the completion script of a shell.
+    Completions(completions::Completions),
+    /// Print the manual page, in roff: `egress-scn man | man -l -`.
+    Man(completions::Man),
 }
 
 /// Runs the command line; the result is the exit code.
@@ -69,6 +81,10 @@ pub fn main() -> i32 {
         match cli.command {
             Command::Run(command) => command.run().await,
             Command::Check(command) => command.run(),
+            Command::List(command) => command.run(),
+            Command::Plan(command) => command.run(),
+            Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
             Command::Lab(command) => command.run().await,
             Command::Doctor(command) => command.run(),
             Command::ProxyConfig(command) => command.run().await,

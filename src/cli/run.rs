@@ -1,8 +1,9 @@
 //! `egress-scn run`: scenarios on a target.
 
 use super::fail;
+use super::select::Select;
 use super::target::{Choice, TargetArgs};
-use crate::check::{self, Loaded};
+use crate::check::Loaded;
 use crate::cluster::Cluster;
 use crate::report::{self, Reporter};
 use crate::run::event::Event;
@@ -13,13 +14,18 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+/// The lab, as the first line of a run names it.
+const LAB: &str = "the embedded lab (touches no cluster)";
+
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Scenario files, or folders of them.
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    select: Select,
     #[command(flatten)]
     target: TargetArgs,
+    /// Change nothing: show the target, the steps, and on a cluster what they would change.
+    #[arg(long)]
+    dry_run: bool,
     /// Do not ask before a cluster is changed.
     #[arg(short, long)]
     yes: bool,
@@ -33,13 +39,18 @@ pub struct Run {
 
 impl Run {
     pub async fn run(self) -> i32 {
-        let loaded = match check::load(&self.files) {
+        let loaded = match self.select.load() {
             Ok(loaded) => loaded,
-            Err(problems) => return super::check::show(&problems, 2),
+            Err(code) => return code,
         };
         let (events, received) = mpsc::unbounded_channel();
         match self.target.choose().await {
             Err(message) => fail(&message, 3),
+            Ok(Choice::Lab { reason }) if self.dry_run => {
+                super::check::show(&loaded.warnings, 0);
+                super::confirm::steps(LAB, &reason, &loaded.plan);
+                0
+            }
             Ok(Choice::Lab { reason }) => self.on_lab(loaded, reason, events, received).await,
             Ok(Choice::Cluster { config, context, reason, confirmed }) => {
                 let cluster = match Cluster::connect(*config) {
@@ -47,6 +58,14 @@ impl Run {
                     Err(error) => return fail(&format!("cannot use context \"{context}\": {error}"), 3),
                 };
                 let name = format!("cluster of context {context}, {}", cluster.server());
+                if self.dry_run {
+                    super::check::show(&loaded.warnings, 0);
+                    super::confirm::steps(&name, &reason, &loaded.plan);
+                    return match run::preview(&loaded.plan, &cluster).await {
+                        Ok(preview) => super::confirm::show(&preview),
+                        Err(error) => fail(&format!("cannot look at {name}: {error}"), 3),
+                    };
+                }
                 if !confirmed && !self.yes {
                     let preview = match run::preview(&loaded.plan, &cluster).await {
                         Ok(preview) => preview,
@@ -73,7 +92,7 @@ impl Run {
         events: mpsc::UnboundedSender<Event>,
         received: mpsc::UnboundedReceiver<Event>,
     ) -> i32 {
-        let name = "the embedded lab (touches no cluster)".to_string();
+        let name = LAB.to_string();
         let reporting = self.begin_reports(&loaded, &name, &reason, &events, received);
         let progress = events.clone();
         let booting = crate::lab::boot::Lab::start(move |text| {

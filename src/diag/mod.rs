@@ -58,6 +58,17 @@ impl Place {
         let end = self.span.start.min(self.source.text.len());
         self.source.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count() + 1
     }
+
+    /// 1-based column of the place's start, in characters; a byte order mark takes none.
+    pub fn column(&self) -> usize {
+        let text = &self.source.text;
+        let mut end = self.span.start.min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let line = text[..end].rfind('\n').map_or(0, |at| at + 1);
+        text[line..end].trim_start_matches('\u{feff}').chars().count() + 1
+    }
 }
 
 impl Diagnostic {

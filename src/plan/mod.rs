@@ -4,15 +4,19 @@
 
 mod blocks;
 mod build;
+mod document;
 mod expectation;
 mod headers;
 mod inline;
 mod scope;
+mod select;
 pub mod step;
 mod steps;
 mod value;
 
 pub use build::{Built, DEFAULT_GATEWAY, DEFAULT_NAMESPACE, DEFAULT_WITHIN, Manifests, build};
+pub use document::document;
 pub use inline::Inline;
 pub use scope::Expanded;
+pub use select::Selection;
 pub use step::*;

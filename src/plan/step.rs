@@ -1,23 +1,32 @@
 //! The typed steps, the contract between the language (`syntax`, `plan`) and the runner (`run`).
+//!
+//! Serialized, they are the plan document (`document`): its shape is versioned and described in
+//! `docs/commands.md`, so a changed name there is a new version.
 
+use super::document as json;
 use crate::diag::{Place, Source};
+use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A run's worth of scenarios, in file order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Plan {
     pub scenarios: Vec<Scenario>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Scenario {
     /// The scenario file.
+    #[serde(serialize_with = "json::name")]
     pub file: Arc<Source>,
     /// `title` of the file, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub file_title: Option<String>,
     pub name: String,
     pub tags: Vec<String>,
+    #[serde(rename = "at", serialize_with = "json::place")]
     pub place: Place,
     /// `"""` texts, `criteria`, `see`: teaching, shown in reports.
     pub texts: Vec<String>,
@@ -29,19 +38,23 @@ pub struct Scenario {
     pub gateway: Workload,
     pub requires: Vec<Require>,
     /// `within` of the scenario or file; the default is 10 s.
+    #[serde(serialize_with = "json::duration")]
     pub within: Duration,
     pub steps: Vec<Step>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Step {
+    #[serde(rename = "at", serialize_with = "json::place")]
     pub place: Place,
     /// The statement as written, on one line, variables replaced: what progress lines show.
     pub text: String,
+    #[serde(flatten)]
     pub kind: StepKind,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum StepKind {
     /// Server-side apply of these objects, in order.
     Apply(Vec<ManifestObject>),
@@ -51,6 +64,7 @@ pub enum StepKind {
     Expect(Expect),
     Capture {
         name: String,
+        #[serde(serialize_with = "json::tagged")]
         source: CaptureSource,
     },
     /// `diff A B`: always shown.
@@ -63,20 +77,26 @@ pub enum StepKind {
 }
 
 /// One object of a manifest file or heredoc, with the place it came from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ManifestObject {
+    #[serde(rename = "object")]
     pub body: serde_json::Value,
     /// The document in its file (or in the scenario, for a heredoc).
+    #[serde(rename = "at", serialize_with = "json::place")]
     pub place: Place,
     /// JSON pointer → byte span in the source, for carets into the manifest.
+    #[serde(skip)]
     pub spans: Arc<Vec<(String, std::ops::Range<usize>)>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
     /// Kind as the user or the manifest wrote it.
     pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     pub name: String,
 }
@@ -110,25 +130,32 @@ impl Text {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Exec {
     /// `None` is `exec local`: outside the mesh. There `Part::Capture("ingress")` stands for `${ingress}`,
     /// which the run gives.
     pub workload: Option<Workload>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     pub command: Vec<Text>,
     /// `every` given by one of its expects (the shortest): the author says that it is safe to repeat.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "json::maybe_duration")]
     pub every: Option<Duration>,
     /// True when expects follow, so a non-zero exit is judged by them; without, it must exit 0.
     pub has_expects: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Expect {
     pub negated: bool,
+    #[serde(serialize_with = "json::tagged")]
     pub what: Expectation,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "json::maybe_duration")]
     pub within: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stable: Option<Stable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
 }
 
@@ -138,7 +165,8 @@ pub enum Stable {
     Times(u32),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Expectation {
     // About the last exec.
     /// Any of these: `200`, `2xx`, `301 or 302`, `000`.
@@ -147,6 +175,7 @@ pub enum Expectation {
     SslVerify(i64),
     Header {
         name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         matches: Option<TextMatch>,
     },
     Body(TextMatch),
@@ -159,6 +188,7 @@ pub enum Expectation {
     Blocked(Option<BlockedBy>),
     Via {
         gateway: Workload,
+        #[serde(skip_serializing_if = "Option::is_none")]
         port: Option<u16>,
     },
     Direct,
@@ -172,13 +202,17 @@ pub enum Expectation {
     Listener {
         port: u16,
         on: Option<Workload>,
+        #[serde(serialize_with = "json::all_tagged")]
         facts: Vec<Fact>,
     },
     Cluster {
         host: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         port: Option<u16>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         subset: Option<String>,
         on: Option<Workload>,
+        #[serde(serialize_with = "json::all_tagged")]
         facts: Vec<Fact>,
     },
     /// `clusters|listeners|routes on P count N | fewer than X | same as X`.
@@ -197,7 +231,8 @@ pub enum StatusPattern {
     Class(u16),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TextMatch {
     Equals(Text),
     Contains(Text),
@@ -205,15 +240,18 @@ pub enum TextMatch {
     Matches(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CertificateField {
     San,
     Subject,
     Issuer,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BlockedBy {
+    #[serde(rename = "REGISTRY_ONLY")]
     RegistryOnly,
     SidecarScope,
     Authorization,
@@ -223,14 +261,16 @@ pub enum BlockedBy {
 }
 
 /// One stop of `path A -> B:PORT -> HOST:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hop {
     pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
 
 /// A fact about a listener or cluster, named as Istio and Envoy name it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Fact {
     RequireClientCertificate,
     /// `mode PASSTHROUGH|ISTIO_MUTUAL|SIMPLE|MUTUAL`.
@@ -239,6 +279,7 @@ pub enum Fact {
     Chains(usize),
     To {
         host: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
         subset: Option<String>,
     },
     /// `type STRICT_DNS`.
@@ -250,14 +291,16 @@ pub enum Fact {
     Bound(u16),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ProxyList {
     Clusters,
     Listeners,
     Routes,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ListCompare {
     Count(usize),
     FewerThan(Operand),
@@ -265,27 +308,32 @@ pub enum ListCompare {
 }
 
 /// A number, a capture, or a list read now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Operand {
     Number(usize),
     Capture(String),
     List { list: ProxyList, on: Option<Workload> },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CaptureSource {
     List { list: ProxyList, on: Option<Workload> },
     Stdout,
     Header(String),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Require {
+    #[serde(rename = "at", serialize_with = "json::place")]
     pub place: Place,
+    #[serde(flatten)]
     pub what: Requirement,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Requirement {
     /// `outbound REGISTRY_ONLY|ALLOW_ANY`.
     Outbound(OutboundPolicy),
@@ -295,7 +343,8 @@ pub enum Requirement {
     AccessLog { peer: bool },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OutboundPolicy {
     RegistryOnly,
     AllowAny,

@@ -13,6 +13,7 @@ mod endpoint;
 mod envoy_filter;
 mod gateway;
 mod host;
+mod ingress;
 mod json;
 mod listener;
 mod load_balancing;
@@ -107,6 +108,15 @@ pub fn compile(world: &World, proxy: &Proxy) -> Generated {
     Compiler::new(world).compile(proxy)
 }
 
+/// Settings of istiod itself that change what it generates: flags and environment variables of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Objects come from files: a short host name gets the namespace but no cluster domain, so it names no Service.
+    pub reads_files: bool,
+    /// `ENABLE_TLS_ON_SIDECAR_INGRESS`: `tls` of a Sidecar's ingress counts, where mutual TLS is disabled.
+    pub tls_on_sidecar_ingress: bool,
+}
+
 /// A world read once, for several proxies.
 #[derive(Debug)]
 pub struct Compiler {
@@ -118,16 +128,16 @@ pub struct Compiler {
 impl Compiler {
     /// As istiod with a cluster: a short host name means a Service of the object's namespace.
     pub fn new(world: &World) -> Self {
-        Self::of(push::Push::new(world, false))
+        Self::with(world, Settings::default())
     }
 
-    /// As istiod that reads its objects from files: a short host name gets the namespace but no cluster domain,
-    /// so it names no Service. The reference data were made so.
+    /// As istiod that reads its objects from files. The reference data were made so.
     pub fn reading_files(world: &World) -> Self {
-        Self::of(push::Push::new(world, true))
+        Self::with(world, Settings { reads_files: true, ..Settings::default() })
     }
 
-    fn of(push: push::Push) -> Self {
+    pub fn with(world: &World, settings: Settings) -> Self {
+        let push = push::Push::new(world, settings);
         let said = push.report.take();
         Self { push, said }
     }

@@ -31,11 +31,16 @@ impl<'a> Node<'a> {
         let pod = pods.by_name(&proxy.namespace, &proxy.name).cloned();
         let find = |host: &str| push.registry.by_host(host).and_then(|n| n.get(&proxy.namespace)).cloned();
         let labels = pod.as_deref().map_or(&proxy.labels, |p: &Pod| &p.labels);
+        let namespace = proxy.metadata.get("NAMESPACE").and_then(Value::as_str).unwrap_or(&proxy.namespace);
+        let mut targets = targets(push.by_kind(), &proxy.namespace, labels, pod.as_deref(), find, &push.mesh);
+        targets.extend(push.registry.targets_at(&proxy.ip, namespace));
+        targets
+            .sort_by(|a, b| (&a.service.created, &a.service.hostname).cmp(&(&b.service.created, &b.service.hostname)));
         Self {
             push,
             proxy,
             scope: Scope::of(push, proxy),
-            targets: targets(push.by_kind(), &proxy.namespace, labels, pod.as_deref(), find, &push.mesh),
+            targets,
             authorization: Policies::of(
                 push.by_kind().get("AuthorizationPolicy").map_or(&[], Vec::as_slice),
                 &push.mesh.root_namespace,

@@ -28,7 +28,7 @@ impl Object {
             return None;
         }
         let namespace = match text(&meta["namespace"]) {
-            "" if !matches!(kind, "Namespace" | "Node") => "default",
+            "" if !matches!(kind, "Namespace" | "Node" | "IngressClass") => "default",
             namespace => namespace,
         };
         Some(Self {

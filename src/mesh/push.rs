@@ -1,6 +1,5 @@
 //! Everything that does not depend on the proxy: objects by kind, registry and indexes. Built once for a world.
 
-use super::World;
 use super::destination_rule::DestinationRules;
 use super::json::{labels, labels_match, list, text};
 use super::mesh_config::MeshConfig;
@@ -10,12 +9,14 @@ use super::registry::ServiceRegistry;
 use super::registry::service::{Resolution, Service};
 use super::report::Report;
 use super::virtual_service::VirtualServices;
+use super::{Settings, World};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 #[derive(Debug)]
 pub struct Push {
     pub mesh: MeshConfig,
+    pub settings: Settings,
     pub registry: ServiceRegistry,
     pub virtual_services: VirtualServices,
     pub destination_rules: DestinationRules,
@@ -31,6 +32,8 @@ const KINDS: &[(&str, &str)] = &[
     ("Pod", ""),
     ("Service", ""),
     ("EndpointSlice", "discovery.k8s.io"),
+    ("Ingress", "networking.k8s.io"),
+    ("IngressClass", "networking.k8s.io"),
     ("ServiceEntry", "networking.istio.io"),
     ("WorkloadEntry", "networking.istio.io"),
     ("VirtualService", "networking.istio.io"),
@@ -52,10 +55,9 @@ fn is_read(object: &Value) -> bool {
 }
 
 impl Push {
-    /// `files`: objects come from files, so that short host names get no domain.
-    pub fn new(world: &World, files: bool) -> Self {
+    pub fn new(world: &World, settings: Settings) -> Self {
         let mut mesh = MeshConfig::read(&world.mesh_config);
-        if files {
+        if settings.reads_files {
             mesh.short_name_domain.clear();
         }
         let mut objects: HashMap<String, Vec<Object>> = HashMap::new();
@@ -63,6 +65,7 @@ impl Push {
             objects.entry(object.kind.clone()).or_default().push(object);
         }
         discover(&mut objects, &mesh);
+        super::ingress::convert(&mut objects, &mesh);
         let report = Report::default();
         Self {
             registry: ServiceRegistry::read(&objects, &mesh, &report),
@@ -70,6 +73,7 @@ impl Push {
             destination_rules: DestinationRules::read(&objects, &mesh, &report),
             peer_authentications: PeerAuthentications::read(&objects, &mesh),
             mesh,
+            settings,
             report,
             objects,
         }
@@ -116,7 +120,7 @@ fn discover(objects: &mut HashMap<String, Vec<Object>>, mesh: &MeshConfig) {
         .map(|n| n.name.clone())
         .collect();
     for (kind, all) in objects.iter_mut() {
-        if !matches!(kind.as_str(), "Namespace" | "Node") {
+        if !matches!(kind.as_str(), "Namespace" | "Node" | "IngressClass") {
             all.retain(|o| namespaces.contains(&o.namespace));
         }
     }

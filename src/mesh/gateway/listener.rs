@@ -16,6 +16,9 @@ use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// On VirtualServices that istiod makes from other kinds of routes: which rules they follow.
+const ROUTE_SEMANTICS: &str = "internal.istio.io/route-semantics";
+
 /// A listener while ports add chains to it.
 struct Entry {
     bind: String,
@@ -241,7 +244,10 @@ fn first_tcp_rule(node: &Node, server: &Server) -> Option<(Vec<Value>, Origin)> 
         node.push.report.warn(format!("no virtual service bound to gateway: {}", server.gateway));
     }
     for service in bound(node, server) {
-        for rule in &service.tcp {
+        // A route of the Gateway API goes by SNI where TLS ends, too; a VirtualService of a user does not.
+        let of_gateway_api = service.object.annotations.get(ROUTE_SEMANTICS).is_some_and(|s| s == "gateway");
+        let by_sni = if of_gateway_api { service.tls.as_slice() } else { &[] };
+        for rule in service.tcp.iter().chain(by_sni) {
             let found = list(&rule.spec["match"]);
             if found.is_empty() || found.iter().any(|m| applies(m, server)) {
                 let owner = format!("{}.{}", service.object.name, service.object.namespace);

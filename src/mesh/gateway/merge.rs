@@ -5,6 +5,7 @@ use crate::mesh::json::{labels, labels_match, list, present, text, unsigned};
 use crate::mesh::node::Node;
 use crate::mesh::object::{Object, sort};
 use crate::mesh::protocol::Protocol;
+use crate::mesh::registry::kubernetes::Target;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -100,14 +101,7 @@ struct State {
 impl Merged {
     /// `None` when no Gateway selects the proxy.
     pub fn of(node: &Node) -> Option<Self> {
-        let mut gateways: Vec<Object> = node
-            .objects("Gateway")
-            .filter(|g| {
-                let selector = &g.spec()["selector"];
-                !present(selector) || labels_match(&labels(selector), &node.proxy.labels)
-            })
-            .cloned()
-            .collect();
+        let mut gateways: Vec<Object> = node.objects("Gateway").filter(|g| selects(node, g)).cloned().collect();
         if gateways.is_empty() {
             return None;
         }
@@ -124,17 +118,19 @@ impl Merged {
                         gateway.namespace, gateway.name
                     ));
                 }
-                if present(&spec["port"]) {
-                    merged.add(node, &mut state, gateway, index, spec);
+                for resolved in resolved_ports(node, gateway, unsigned(&spec["port"]["number"])) {
+                    if present(&spec["port"]) {
+                        merged.add(node, &mut state, gateway, index, resolved);
+                    }
                 }
             }
         }
         Some(merged)
     }
 
-    fn add(&mut self, node: &Node, state: &mut State, gateway: &Object, index: usize, spec: &Value) {
+    fn add(&mut self, node: &Node, state: &mut State, gateway: &Object, index: usize, resolved: u32) {
+        let spec = &gateway.spec()["servers"][index];
         let number = unsigned(&spec["port"]["number"]);
-        let resolved = resolve_port(node, number);
         let protocol_name = text(&spec["port"]["protocol"]).to_owned();
         let bind = text(&spec["bind"]).to_owned();
         let mut server = Server {
@@ -257,13 +253,43 @@ impl Merged {
     }
 }
 
-/// The port behind the gateway's Service: the first target of a Service port with that number.
-fn resolve_port(node: &Node, number: u32) -> u32 {
+/// Names the Services whose workloads a Gateway is for, instead of a selector.
+const GATEWAY_SERVICE: &str = "internal.istio.io/gateway-service";
+
+fn named_services(gateway: &Object) -> Option<Vec<&str>> {
+    gateway.annotations.get(GATEWAY_SERVICE).map(|names| names.split(',').collect())
+}
+
+/// The proxy's own ports of Services that a Gateway names; of its own namespace.
+fn named_targets<'a>(node: &'a Node, gateway: &Object, names: &[&str]) -> impl Iterator<Item = &'a Target> {
     node.targets
+        .iter()
+        .filter(|t| t.service.namespace == gateway.namespace && names.contains(&t.service.hostname.as_str()))
+}
+
+fn selects(node: &Node, gateway: &Object) -> bool {
+    if let Some(names) = named_services(gateway) {
+        return named_targets(node, gateway, &names).next().is_some();
+    }
+    let selector = &gateway.spec()["selector"];
+    !present(selector) || labels_match(&labels(selector), &node.proxy.labels)
+}
+
+/// The ports behind the gateway's Service: the first target of a Service port with that number, else the number
+/// itself; of a Gateway that names its Services, all their targets.
+fn resolved_ports(node: &Node, gateway: &Object, number: u32) -> Vec<u32> {
+    if let Some(names) = named_services(gateway) {
+        let found: BTreeSet<u32> =
+            named_targets(node, gateway, &names).filter(|t| t.port.number == number).map(|t| t.target).collect();
+        return found.into_iter().collect();
+    }
+    let translated = node
+        .targets
         .iter()
         .filter(|t| !t.service.labels.contains_key("experimental.istio.io/disable-gateway-port-translation"))
         .find(|t| t.port.number == number)
-        .map_or(number, |t| t.target)
+        .map_or(number, |t| t.target);
+    vec![translated]
 }
 
 fn resolve_hosts(spec: &Value, namespace: &str) -> Vec<String> {

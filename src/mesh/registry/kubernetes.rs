@@ -377,7 +377,7 @@ pub struct Target {
     pub target: u32,
 }
 
-/// The Services that select a pod's labels, with the ports they reach, oldest first, then by host name.
+/// The Services that select a pod's labels, by name, with the ports they reach.
 pub fn targets(
     objects: &HashMap<String, Vec<Object>>,
     namespace: &str,
@@ -415,7 +415,6 @@ pub fn targets(
             }
         }
     }
-    out.sort_by(|a, b| (&a.service.created, &a.service.hostname).cmp(&(&b.service.created, &b.service.hostname)));
     out
 }
 

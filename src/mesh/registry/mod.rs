@@ -10,6 +10,7 @@ use super::mesh_config::MeshConfig;
 use super::object::Object;
 use super::report::Report;
 use endpoint::Endpoint;
+use kubernetes::Target;
 use service::{Registry, Resolution, Service};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -97,6 +98,21 @@ impl ServiceRegistry {
     /// All endpoints of a service, whatever the port.
     pub fn endpoints(&self, service: &Service) -> &[Arc<Endpoint>] {
         self.endpoints.get(&(service.namespace.clone(), service.hostname.clone())).map_or(&[], Vec::as_slice)
+    }
+
+    /// The ports of ServiceEntries that a workload of this address and namespace serves.
+    pub fn targets_at(&self, address: &str, namespace: &str) -> Vec<Target> {
+        let mut out = Vec::new();
+        for service in self.by_host.values().filter_map(|n| n.get(namespace)) {
+            if service.registry == Registry::Kubernetes {
+                continue;
+            }
+            for endpoint in self.endpoints(service).iter().filter(|e| e.address == address) {
+                let Some(port) = endpoint.port_key.and_then(|key| service.port(key)) else { continue };
+                out.push(Target { service: service.clone(), port: port.clone(), target: endpoint.port });
+            }
+        }
+        out
     }
 
     /// Endpoints by port number, as clusters that hold their own endpoints see them: ServiceEntry endpoints by

@@ -1,6 +1,6 @@
 //! Inbound listeners of sidecars: mutual TLS and plain traffic towards the pod's own ports.
 
-use crate::mesh::json::{into_map, put, text, unsigned};
+use crate::mesh::json::{into_map, present, put, text, unsigned};
 use crate::mesh::listener::chain::PLAIN_HTTP;
 use crate::mesh::listener::http::{HttpChain, ProxyHeaders, connection_manager};
 use crate::mesh::listener::network::{complete, listener_logs, tcp_proxy, to_cluster};
@@ -32,6 +32,8 @@ struct Inbound {
     hostname: String,
     metadata: Value,
     passthrough: bool,
+    /// TLS that a Sidecar's ingress terminates itself, where mutual TLS is disabled.
+    tls: Value,
     origins: Vec<Origin>,
 }
 
@@ -111,6 +113,7 @@ pub fn build(node: &Node) -> Vec<Resource> {
             hostname: String::new(),
             metadata: Value::Null,
             passthrough: true,
+            tls: Value::Null,
             origins: Vec::new(),
         };
         chains.extend(chains_of(node, &inbound, authentication.for_port(port)));
@@ -161,6 +164,7 @@ fn ports(node: &Node) -> Vec<Inbound> {
                 hostname: target.service.hostname.clone(),
                 metadata: Value::Null,
                 passthrough: false,
+                tls: Value::Null,
                 origins: vec![target.service.origin.clone()],
             };
             match by_target.get(&target.target) {
@@ -179,6 +183,8 @@ fn ports(node: &Node) -> Vec<Inbound> {
             "" => node.proxy.ip.as_str(),
             given => given,
         };
+        let protocol = Protocol::parse(text(&ingress["port"]["protocol"]));
+        let ends_tls = node.push.settings.tls_on_sidecar_ingress && present(&ingress["tls"]);
         let inbound = Inbound {
             bind: bind.to_owned(),
             bind_to_port: text(&ingress["captureMode"]) == "NONE",
@@ -186,12 +192,17 @@ fn ports(node: &Node) -> Vec<Inbound> {
             port_name: text(&ingress["port"]["name"]).to_owned(),
             service: None,
             target: number,
-            protocol: Protocol::parse(text(&ingress["port"]["protocol"])),
+            protocol: match protocol {
+                Protocol::Https if ends_tls => Protocol::Http,
+                Protocol::Tls if ends_tls => Protocol::Tcp,
+                protocol => protocol,
+            },
             cluster: format!("inbound|{number}||"),
             hostname: format!("{}.{}", node.scope.name, node.scope.namespace),
             metadata: sidecar
                 .map_or(Value::Null, |s| config_metadata(&s.config_path("networking.istio.io", "sidecar"))),
             passthrough: false,
+            tls: if ends_tls { ingress["tls"].clone() } else { Value::Null },
             origins: sidecar.map(|s| s.origin(format!("/spec/ingress/{index}"))).into_iter().collect(),
         };
         by_target.entry(number).or_insert(inbound);
@@ -220,7 +231,14 @@ impl Inbound {
 }
 
 fn chains_of(node: &Node, inbound: &Inbound, mode: Mode) -> Vec<Value> {
-    forms(mode, inbound.protocol.listener()).iter().map(|form| chain(node, inbound, form)).collect()
+    let protocol = inbound.protocol.listener();
+    if mode == Mode::Disable && present(&inbound.tls) {
+        let form = form(&[], "tls", protocol == ListenerProtocol::Http, true);
+        let mut chain = chain(node, inbound, &form);
+        chain["transportSocket"] = tls::server(node, &inbound.tls, false);
+        return vec![chain];
+    }
+    forms(mode, protocol).iter().map(|form| chain(node, inbound, form)).collect()
 }
 
 fn chain(node: &Node, inbound: &Inbound, form: &Form) -> Value {

@@ -47,8 +47,8 @@ fn both_spellings_give_the_same_view() {
             assert_eq!(format!("{:?}", one.clusters), format!("{:?}", other.clusters), "{name} {proxy}");
             assert_eq!(format!("{:?}", one.routes), format!("{:?}", other.routes), "{name} {proxy}");
             assert_eq!(one.endpoints, other.endpoints, "{name} {proxy}");
-            assert_eq!(Dump::is_sidecar(&camel), Dump::is_sidecar(&raw));
-            assert_eq!(Dump::is_sidecar(&camel), proxy == "sleep");
+            assert_eq!(one.is_sidecar, other.is_sidecar);
+            assert_eq!(one.is_sidecar, proxy == "sleep");
         }
     }
 }

@@ -5,10 +5,12 @@
 #[path = "expect/recorded.rs"]
 mod recorded;
 
+use egress_scn::envoy::Dump;
 use egress_scn::expect::{Captured, Evidence, list};
 use egress_scn::plan::{Expectation, Fact, ListCompare, Operand, ProxyList, Workload};
 use recorded::{curl, gateway, sleep, told};
 use serde_json::json;
+use std::sync::Arc;
 
 const CNN: &str = "https://edition.cnn.com/";
 
@@ -51,7 +53,7 @@ fn with_second_gateway_pod(mut evidence: Evidence) -> Evidence {
     let pods = evidence.proxies.get_mut(&gateway().to_string()).unwrap();
     let mut second = pods[0].clone();
     second.pod = "istio-egressgateway-1".into();
-    second.dump = Some(json!({"configs": []}));
+    second.dump = Some(Arc::new(Dump::read(&json!({"configs": []}))));
     pods.push(second);
     evidence
 }
@@ -318,10 +320,13 @@ fn compare(compare: ListCompare) -> Expectation {
 #[test]
 fn lists_are_counted_and_compared() {
     let mut evidence = seed();
-    let names = list(&recorded::case("seed")["sleep"], ProxyList::Clusters);
+    let names = list(&Dump::read(&recorded::case("seed")["sleep"]), ProxyList::Clusters);
     assert_eq!(names.len(), 20, "as istiod's own dump has them");
-    assert_eq!(list(&recorded::case("seed")["sleep"], ProxyList::Routes), ["80"]);
-    assert!(list(&recorded::case("seed")["egressgateway"], ProxyList::Listeners).contains(&"0.0.0.0_8443".to_string()));
+    assert_eq!(list(&Dump::read(&recorded::case("seed")["sleep"]), ProxyList::Routes), ["80"]);
+    assert!(
+        list(&Dump::read(&recorded::case("seed")["egressgateway"]), ProxyList::Listeners)
+            .contains(&"0.0.0.0_8443".to_string())
+    );
     let mut more = names.clone();
     more.push("outbound|80||gone.example".into());
     evidence.captures.insert("before".into(), Captured::List(more));

@@ -8,12 +8,14 @@ mod mesh_case;
 #[path = "expect/recorded.rs"]
 mod recorded;
 
+use egress_scn::envoy::Dump;
 use egress_scn::expect::{Evidence, Probe, ProxyPod};
 use egress_scn::mesh::compile;
 use egress_scn::plan::{BlockedBy, Expectation};
 use recorded::{gateway, sleep, told};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The fields that were recorded, and the addresses that a join needs.
 const FORMAT: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% \
@@ -127,7 +129,13 @@ fn evidence(case: &Case, probe: &Value) -> Evidence {
         ..Evidence::default()
     };
     let pod = |name: &str, ip: &str, index: usize, log: Vec<String>| {
-        vec![ProxyPod { pod: name.into(), ip: ip.into(), dump: Some(case.dumps[index].clone()), log }]
+        vec![ProxyPod {
+            pod: name.into(),
+            ip: ip.into(),
+            dump: Some(Arc::new(Dump::read(&case.dumps[index]))),
+            formats: None,
+            log,
+        }]
     };
     evidence.proxies.insert(sleep().to_string(), pod("sleep-0", "10.244.0.10", 0, vec![sidecar]));
     evidence.proxies.insert(gateway().to_string(), pod("istio-egressgateway-0", "10.244.0.30", 1, egress));

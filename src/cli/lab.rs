@@ -49,10 +49,11 @@ async fn up(kubeconfig: Option<PathBuf>) -> i32 {
         }
         path = copy;
     }
+    let interrupted = super::interrupted();
     println!("The lab is up. Ctrl-C ends it.\n\n  export KUBECONFIG={}\n  kubectl get pods -A", path.display());
     let ended = tokio::select! {
         ended = lab.ended() => { let () = ended; true }
-        () = super::interrupted() => false,
+        () = interrupted => false,
     };
     if ended {
         return super::fail("the lab ended by itself", 3);

@@ -100,33 +100,31 @@ pub fn main() -> i32 {
     code
 }
 
-/// Ctrl-C or SIGTERM.
-pub(crate) async fn interrupted() {
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => {
-            if result.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-        () = terminated() => {}
-    }
-}
-
-/// SIGTERM, as `kill` and service supervisors send it.
+/// Ctrl-C, or SIGTERM as `kill` and service supervisors send it: from this call on, polled or not.
 #[cfg(unix)]
-async fn terminated() {
+pub(crate) fn interrupted() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut signal) => {
-            signal.recv().await;
+    let both = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        match both {
+            (Ok(mut interrupt), Ok(mut terminate)) => {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            }
+            // A process that may not listen for signals is ended by them.
+            _ => std::future::pending().await,
         }
-        Err(_) => std::future::pending().await,
     }
 }
 
+/// Ctrl-C.
 #[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
+pub(crate) async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Prints an error of the command line itself.

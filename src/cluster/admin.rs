@@ -92,6 +92,16 @@ impl Admin {
         self.json(&format!("/config_dump?mask={mask}")).await
     }
 
+    /// The active listeners whose names match the regex; an empty list of `configs` where none does.
+    pub async fn listeners_named(&self, regex: &str) -> Result<Value, Error> {
+        let path = format!("/config_dump?resource=dynamic_listeners&name_regex={}", escape(regex));
+        match self.json(&path).await {
+            // A resource of which there is none is "not found in config dump".
+            Err(Error::Refused { code: 404, .. }) => Ok(serde_json::json!({"configs": []})),
+            other => other,
+        }
+    }
+
     /// Envoy's version and state, e.g. `{"version": "…/1.40.0/…", "state": "LIVE"}`.
     pub async fn server_info(&self) -> Result<Value, Error> {
         self.json("/server_info").await

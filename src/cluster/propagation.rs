@@ -53,11 +53,12 @@ impl Propagation {
     }
 
     /// Waits until `proxies` have everything up to now, at most `limit`. What cannot be asked is not
-    /// proven: the result says why.
-    pub async fn settle(&self, proxies: &[&Admin], limit: Duration) -> Settled {
+    /// proven: the result says why. `version` is the resourceVersion of the last change, where it is known and no
+    /// controller makes more of it; else the API is asked.
+    pub async fn settle(&self, proxies: &[&Admin], version: Option<u64>, limit: Duration) -> Settled {
         let deadline = Instant::now() + limit;
         let settled = match self.lab().await {
-            Some(control) => self.acknowledged(control, deadline).await,
+            Some(control) => self.acknowledged(control, version, deadline).await,
             None => quiet(proxies, deadline).await,
         };
         let settled = match settled {
@@ -79,8 +80,11 @@ impl Propagation {
         }
     }
 
-    async fn acknowledged(&self, control: &Admin, deadline: Instant) -> Result<Settled, Error> {
-        let version = self.current_version().await?;
+    async fn acknowledged(&self, control: &Admin, version: Option<u64>, deadline: Instant) -> Result<Settled, Error> {
+        let version = match version {
+            Some(version) => version.to_string(),
+            None => self.current_version().await?,
+        };
         let path = format!("{SYNCED}?rv={version}");
         let Ok(answer) = tokio::time::timeout_at(deadline, control.get(&path)).await else {
             let reason = Some("the control plane did not say in time that every proxy has the change".to_owned());

@@ -21,6 +21,8 @@ pub struct Dump {
     /// By cluster name; only in dumps taken with `include_eds`.
     pub endpoints: BTreeMap<String, Vec<Endpoint>>,
     pub log_formats: LogFormats,
+    /// It has a listener that redirects by original destination, as sidecars have.
+    pub is_sidecar: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,15 @@ pub struct Endpoint {
 }
 
 impl Dump {
+    /// How the proxy's lines are to be read. One without listeners has no logger to show its format by, and no traffic
+    /// either: then Istio's default.
+    pub fn readable_formats(&self) -> LogFormats {
+        match self.listeners.is_empty() {
+            true => LogFormats::istio_default(),
+            false => self.log_formats.clone(),
+        }
+    }
+
     /// Reads `/config_dump` (`{"configs": […]}`). Unknown sections and missing fields are passed over.
     pub fn read(value: &Value) -> Dump {
         let mut dump = Dump {
@@ -43,6 +54,7 @@ impl Dump {
             routes: vec![],
             endpoints: BTreeMap::new(),
             log_formats: LogFormats::read(value),
+            is_sidecar: false,
         };
         for section in list(value, &["configs"]) {
             match section.get("@type").and_then(Value::as_str).and_then(|kind| kind.rsplit('.').next()) {
@@ -63,6 +75,7 @@ impl Dump {
         for entry in list(section, &["dynamic_listeners"]) {
             let name = text(entry, &["name"]);
             if let Some(listener) = at(entry, &["active_state", "listener"]) {
+                self.is_sidecar |= uses_original_destination(listener);
                 self.listeners.push(Listener::read(listener, false));
             } else if field(entry, "warming_state").is_some() {
                 self.warming.push(name.clone());
@@ -138,14 +151,5 @@ impl Dump {
 
     pub fn route(&self, name: &str) -> Option<&RouteConfig> {
         self.routes.iter().find(|route| route.name == name)
-    }
-
-    /// True when `value` is the dump of a sidecar: it has a listener that redirects by original destination.
-    pub fn is_sidecar(value: &Value) -> bool {
-        list(value, &["configs"])
-            .iter()
-            .flat_map(|section| list(section, &["dynamic_listeners"]))
-            .filter_map(|entry| at(entry, &["active_state", "listener"]))
-            .any(uses_original_destination)
     }
 }

@@ -201,7 +201,7 @@ pub(super) fn cause(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, eviden
         .or_else(|| match &trace.onward {
             Onward::Gateway { .. } => on_gateway_leg(trace, transfer, probe, evidence),
             Onward::Host(_) | Onward::Passthrough(_) => {
-                outside(&trace.sidecar, At::Sidecar, transfer, probe, trace::client_dump(evidence).as_ref())
+                outside(&trace.sidecar, At::Sidecar, transfer, probe, trace::client_dump(evidence))
             }
             Onward::Nowhere => None,
         })
@@ -269,7 +269,7 @@ fn unregistered(trace: &Trace, evidence: &Evidence, http: bool) -> Cause {
 }
 
 /// The cluster that a proxy's configuration names for this connection, if it does not have it.
-fn wanted_cluster(trace: &Trace, dump: Option<Dump>, port: Option<u16>, entry: &Entry) -> Option<String> {
+fn wanted_cluster(trace: &Trace, dump: Option<&Dump>, port: Option<u16>, entry: &Entry) -> Option<String> {
     let (dump, port) = (dump?, port?);
     let host = trace.asked.as_ref()?.host.as_str();
     let sni = entry.server_name().unwrap_or(host);
@@ -291,7 +291,7 @@ fn wanted_cluster(trace: &Trace, dump: Option<Dump>, port: Option<u16>, entry: &
 fn on_gateway_leg(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence: &Evidence) -> Option<Cause> {
     let sidecar = &trace.sidecar;
     let flags = sidecar.flags();
-    let dump = || trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read);
+    let dump = || trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_deref());
     if let Some(entry) = trace.gateway.as_ref().and_then(|line| line.entry())
         && let Some(cause) = at_gateway(entry)
     {
@@ -305,7 +305,7 @@ fn on_gateway_leg(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence
     // The gateway's own trouble onwards comes first: the sidecar only sees its leg end.
     if let Some(trace::GatewayLine::Joined(entry)) = &trace.gateway
         && !entry.flags().is_empty()
-        && let Some(cause) = outside(entry, At::Gateway, transfer, probe, dump().as_ref())
+        && let Some(cause) = outside(entry, At::Gateway, transfer, probe, dump())
     {
         return Some(cause);
     }
@@ -344,7 +344,7 @@ fn on_gateway_leg(trace: &Trace, transfer: Transfer<'_>, probe: &Probe, evidence
     {
         return Some(Cause::WrongSite { asked: asked.host.clone(), got: format!("{}:{}", got.host, got.port) });
     }
-    outside(entry, At::Gateway, transfer, probe, dump().as_ref())
+    outside(entry, At::Gateway, transfer, probe, dump())
 }
 
 /// What the gateway's own line says about a refusal of its own.
@@ -373,8 +373,7 @@ fn leg_modes(trace: &Trace, evidence: &Evidence) -> Option<(TlsMode, TlsMode)> {
     let mode = leg.tls_for(&Default::default()).map_or(TlsMode::None, |tls| tls.mode);
     let Onward::Gateway { bound: Some(bound), .. } = trace.onward else { return None };
     let sni = trace.sidecar.server_name()?;
-    let gateway =
-        trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read)?;
+    let gateway = trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_deref())?;
     let chain =
         gateway.listeners_on(bound).flat_map(|listener| listener.all_chains()).find(|chain| chain.serves(sni))?;
     Some((mode, chain.tls.mode))
@@ -387,8 +386,7 @@ fn missing_chain(trace: &Trace, evidence: &Evidence) -> Option<Cause> {
     let leg = dump.cluster(trace.sidecar.cluster()?)?;
     let tls = leg.tls_for(&Default::default())?;
     let shown = if tls.sni.is_empty() { trace.sidecar.server_name()?.to_string() } else { tls.sni.clone() };
-    let gateway =
-        trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read)?;
+    let gateway = trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_deref())?;
     let mut listeners = gateway.listeners_on(bound).peekable();
     if listeners.peek().is_none() {
         return Some(Cause::NoListener);

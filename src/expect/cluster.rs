@@ -39,11 +39,10 @@ pub(super) fn cluster(wanted: &Wanted<'_>, on: Option<&Workload>, negated: bool,
     let many = all.len() > 1;
     let mut shown = vec![];
     for pod in all {
-        let Some(value) = &pod.dump else { continue };
-        let dump = Dump::read(value);
+        let Some(dump) = pod.dump.as_deref() else { continue };
         let place = if many { format!("{proxy} (pod {})", pod.pod) } else { proxy.to_string() };
         let found: Vec<&Cluster> = dump.clusters_for(wanted.host, wanted.port, wanted.subset).collect();
-        let holds = !found.is_empty() && found.iter().all(|cluster| facts_hold(cluster, wanted.facts, &dump));
+        let holds = !found.is_empty() && found.iter().all(|cluster| facts_hold(cluster, wanted.facts, dump));
         match (holds, negated) {
             (true, false) => shown.extend(found.iter().map(|cluster| format!("cluster  {} on {place}", cluster.name))),
             (true, true) => {
@@ -53,7 +52,7 @@ pub(super) fn cluster(wanted: &Wanted<'_>, on: Option<&Workload>, negated: bool,
                 return Finding::no(Failure::new(code::CLUSTER, title).seen_all(names));
             }
             (false, true) => {}
-            (false, false) => return Finding::no(failure(wanted, &found, &dump, &place, evidence)),
+            (false, false) => return Finding::no(failure(wanted, &found, dump, &place, evidence)),
         }
     }
     if negated {
@@ -244,8 +243,7 @@ fn could_be(wanted: &Wanted<'_>, evidence: &Evidence, proxy: &Workload) -> Optio
     for (other, pods) in elsewhere {
         let has = pods
             .iter()
-            .filter_map(|pod| pod.dump.as_ref())
-            .map(Dump::read)
+            .filter_map(|pod| pod.dump.as_deref())
             .any(|dump| dump.clusters.iter().filter_map(|cluster| cluster.parts.as_ref()).any(&fits));
         if has {
             return Some(format!("{other} has it"));
@@ -264,7 +262,7 @@ fn impossible(wanted: &Wanted<'_>, evidence: &Evidence, proxy: &Workload) -> Fai
     );
     let mut known = registry::hosts(evidence);
     for pods in evidence.proxies.values() {
-        for dump in pods.iter().filter_map(|pod| pod.dump.as_ref()).map(Dump::read) {
+        for dump in pods.iter().filter_map(|pod| pod.dump.as_deref()) {
             known.extend(dump.clusters.iter().filter_map(|cluster| Some(cluster.parts.as_ref()?.host.clone())));
         }
     }

@@ -361,6 +361,6 @@ fn no_cluster(at: At, cluster: Option<&str>, evidence: &Evidence, gateway: &Work
     }
 }
 
-fn gateway_dump(trace: &Trace, evidence: &Evidence) -> Option<Dump> {
-    trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_ref()).map(Dump::read)
+fn gateway_dump<'a>(trace: &Trace, evidence: &'a Evidence) -> Option<&'a Dump> {
+    trace::pods(evidence, &trace.gateway_name).iter().find_map(|pod| pod.dump.as_deref())
 }

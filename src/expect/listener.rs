@@ -30,13 +30,12 @@ pub(super) fn listener(
     let many = all.len() > 1;
     let mut shown = vec![];
     for pod in all {
-        let Some(value) = &pod.dump else { continue };
-        let dump = Dump::read(value);
-        let bound = if Dump::is_sidecar(value) { vec![port] } else { services::bound_ports(evidence, &proxy, port) };
+        let Some(dump) = pod.dump.as_deref() else { continue };
+        let bound = if dump.is_sidecar { vec![port] } else { services::bound_ports(evidence, &proxy, port) };
         let found: Vec<&Listener> = bound.iter().flat_map(|bound| dump.listeners_on(*bound)).collect();
         let place = if many { format!("{proxy} (pod {})", pod.pod) } else { proxy.to_string() };
-        let here = Here { port, bound: bound[0], place: &place, dump: &dump, facts };
-        match (found.iter().find(|listener| holds(listener, facts, &dump)), negated) {
+        let here = Here { port, bound: bound[0], place: &place, dump, facts };
+        match (found.iter().find(|listener| holds(listener, facts, dump)), negated) {
             (Some(listener), false) => shown.push(here.line(listener)),
             (Some(listener), true) => {
                 let title = format!("expected no listener {port}{}, but {place} has it", words(facts));

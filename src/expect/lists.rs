@@ -6,19 +6,17 @@ use super::trace::pods;
 use super::{Captured, Evidence, Failure, code};
 use crate::envoy::Dump;
 use crate::plan::{ListCompare, Operand, ProxyList, Workload};
-use serde_json::Value;
 
 /// Names shown on each side of a difference, at most.
 const SHOWN: usize = 20;
 
 /// The sorted names of a proxy's clusters, listeners or routes (for `capture`, `diff`): what istiod sent; the
 /// bootstrap's own clusters and listeners are left out, so that a lab and a cluster count alike.
-pub fn list(dump: &Value, list: ProxyList) -> Vec<String> {
-    let dump = Dump::read(dump);
+pub fn list(dump: &Dump, list: ProxyList) -> Vec<String> {
     let mut names: Vec<String> = match list {
-        ProxyList::Clusters => dump.clusters.into_iter().filter(|cluster| !cluster.fixed).map(|c| c.name).collect(),
-        ProxyList::Listeners => dump.listeners.into_iter().filter(|listener| !listener.fixed).map(|l| l.name).collect(),
-        ProxyList::Routes => dump.routes.into_iter().map(|route| route.name).filter(|name| !name.is_empty()).collect(),
+        ProxyList::Clusters => dump.clusters.iter().filter(|c| !c.fixed).map(|c| c.name.clone()).collect(),
+        ProxyList::Listeners => dump.listeners.iter().filter(|l| !l.fixed).map(|l| l.name.clone()).collect(),
+        ProxyList::Routes => dump.routes.iter().map(|r| r.name.clone()).filter(|name| !name.is_empty()).collect(),
     };
     names.sort();
     names.dedup();
@@ -82,7 +80,7 @@ fn lists(list_of: ProxyList, proxy: &Workload, evidence: &Evidence) -> Result<Ve
             format!("look at `kubectl -n {} get pods`: does {} run with a proxy?", proxy.namespace, proxy.name),
         ));
     }
-    Ok(all.iter().filter_map(|pod| Some((pod.pod.clone(), list(pod.dump.as_ref()?, list_of)))).collect())
+    Ok(all.iter().filter_map(|pod| Some((pod.pod.clone(), list(pod.dump.as_deref()?, list_of)))).collect())
 }
 
 fn operand(operand: &Operand, evidence: &Evidence) -> Result<Size, Finding> {

@@ -22,14 +22,16 @@ mod text;
 mod trace;
 
 pub use lists::{list, list_difference};
-pub use needs::{needs, needs_to_explain};
+pub use needs::{needs, needs_to_explain, widened};
 pub use text::{printable, printable_bytes};
 
 use crate::diag::Diagnostic;
+use crate::envoy::{Dump, LogFormats};
 use crate::plan::{Expectation, Workload};
 use finding::Finding;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one `exec` did.
@@ -49,13 +51,15 @@ pub struct Probe {
     pub took: Duration,
 }
 
-/// One pod of a proxy: its Envoy's config dump (raw admin `/config_dump`, snake_case) and access-log
-/// lines written since the probe began.
+/// One pod of a proxy: what its Envoy runs with, and its access-log lines written since the probe began.
 #[derive(Debug, Clone, Default)]
 pub struct ProxyPod {
     pub pod: String,
     pub ip: String,
-    pub dump: Option<Value>,
+    /// Its config dump, where [`Need::Dump`] asked for it.
+    pub dump: Option<Arc<Dump>>,
+    /// How its lines are to be read, where [`Need::Format`] alone asked for it.
+    pub formats: Option<Arc<LogFormats>>,
     pub log: Vec<String>,
 }
 
@@ -86,7 +90,10 @@ pub struct Evidence {
 /// `Workload::to_string()`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Need {
+    /// The whole configuration.
     Dump(Workload),
+    /// The formats of the access log, and nothing else of the configuration: far cheaper.
+    Format(Workload),
     Log(Workload),
     Services(String),
     Istio,

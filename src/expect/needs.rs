@@ -12,10 +12,11 @@ pub fn needs(what: &Expectation, negated: bool, gateway: &Workload, workload: Op
         Expectation::Path(hops) => journey(&mut needs, &gateway_of(hops, gateway), workload),
         Expectation::Peer(_) | Expectation::Direct => journey(&mut needs, gateway, workload),
         Expectation::Blocked(_) => {
-            journey(&mut needs, gateway, workload);
+            // Which rule blocked it shows in the configuration.
+            whole_journey(&mut needs, gateway, workload);
             needs.push(Need::Istio);
         }
-        Expectation::Log { proxy, .. } => needs.extend([Need::Dump(proxy.clone()), Need::Log(proxy.clone())]),
+        Expectation::Log { proxy, .. } => needs.extend([Need::Format(proxy.clone()), Need::Log(proxy.clone())]),
         Expectation::Listener { on, .. } => {
             let on = on.as_ref().unwrap_or(gateway);
             needs.extend([Need::Dump(on.clone()), Need::Services(on.namespace.clone())]);
@@ -50,22 +51,45 @@ pub fn needs_to_explain(what: &Expectation, gateway: &Workload, workload: Option
         Expectation::Log { .. } | Expectation::Stdout(_) | Expectation::Stderr(_) => {}
         Expectation::Listener { .. } => needs.push(Need::Istio),
         Expectation::Via { gateway, .. } => {
-            journey(&mut needs, gateway, workload);
+            whole_journey(&mut needs, gateway, workload);
             needs.push(Need::Istio);
         }
         _ => {
-            journey(&mut needs, gateway, workload);
+            whole_journey(&mut needs, gateway, workload);
             needs.push(Need::Istio);
         }
     }
     needs
 }
 
+/// The same with the whole configuration where a part is asked for: nothing is called a failure on less.
+pub fn widened(needs: &[Need]) -> Vec<Need> {
+    let mut all: Vec<Need> = vec![];
+    for need in needs {
+        let need = match need {
+            Need::Format(proxy) => Need::Dump(proxy.clone()),
+            other => other.clone(),
+        };
+        if !all.contains(&need) {
+            all.push(need);
+        }
+    }
+    all
+}
+
+/// What shows the way of a probe that got through: the log lines, and how to read them.
 fn journey(needs: &mut Vec<Need>, gateway: &Workload, workload: Option<&Workload>) {
     for proxy in workload.into_iter().chain([gateway]) {
-        needs.extend([Need::Dump(proxy.clone()), Need::Log(proxy.clone())]);
+        needs.extend([Need::Format(proxy.clone()), Need::Log(proxy.clone())]);
     }
     needs.push(Need::Services(gateway.namespace.clone()));
+}
+
+/// What shows why a probe did not.
+fn whole_journey(needs: &mut Vec<Need>, gateway: &Workload, workload: Option<&Workload>) {
+    let mut found = vec![];
+    journey(&mut found, gateway, workload);
+    needs.extend(widened(&found));
 }
 
 /// The gateway that a path names in its middle, in the default gateway's namespace unless it says one.

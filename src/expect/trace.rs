@@ -154,15 +154,11 @@ impl Unreadable {
 
 /// The formats a pod writes, and whether its log can serve a join.
 pub(super) fn readable(pod: &ProxyPod, needed: &[&'static str]) -> Result<LogFormats, Unreadable> {
-    let formats = match &pod.dump {
-        Some(dump) => LogFormats::read(dump),
-        None if pod.log.is_empty() => return Err(Unreadable::NoProxy),
-        None => LogFormats::istio_default(),
-    };
-    // A proxy without listeners has no logger to show its format by, and no traffic either.
-    let formats = match &pod.dump {
-        Some(dump) if Dump::read(dump).listeners.is_empty() => LogFormats::istio_default(),
-        _ => formats,
+    let formats = match (&pod.dump, &pod.formats) {
+        (Some(dump), _) => dump.readable_formats(),
+        (None, Some(formats)) => (**formats).clone(),
+        (None, None) if pod.log.is_empty() => return Err(Unreadable::NoProxy),
+        (None, None) => LogFormats::istio_default(),
     };
     if !formats.writes() {
         return Err(if formats.is_remote() { Unreadable::RemoteLog } else { Unreadable::NoLog });
@@ -290,9 +286,9 @@ pub(super) fn port_of(address: &str) -> Option<u16> {
 }
 
 /// The sidecar's dump of the pod that the probe ran in.
-pub(super) fn client_dump(evidence: &Evidence) -> Option<Dump> {
+pub(super) fn client_dump(evidence: &Evidence) -> Option<&Dump> {
     let probe = evidence.probe.as_ref()?;
     let all = pods(evidence, probe.workload.as_ref()?);
     let pod = all.iter().find(|pod| pod.pod == probe.pod).or(all.first())?;
-    pod.dump.as_ref().map(Dump::read)
+    pod.dump.as_deref()
 }

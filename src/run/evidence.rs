@@ -2,6 +2,7 @@
 
 use super::proxies::{Proxies, Proxy};
 use crate::cluster::{Cluster, Error, LogFollower};
+use crate::envoy::{Dump, LogFormats};
 use crate::expect::{Captured, Evidence, Need, Probe, ProxyPod};
 use crate::plan::Workload;
 use futures::future::{join_all, try_join_all};
@@ -162,14 +163,12 @@ impl Gatherer {
     pub async fn ahead(&self, proxies: &mut Proxies, needs: &[Need]) -> impl Future<Output = ()> + use<> {
         let change = self.change;
         let mut wanted = vec![];
-        for need in needs {
-            if let Need::Dump(workload) = need {
-                wanted.extend(proxies.of(workload).await.unwrap_or_default());
-            }
+        for (workload, look) in looks(needs) {
+            let pods = proxies.of(&workload).await.unwrap_or_default();
+            wanted.extend(pods.into_iter().filter(|p| p.pod.proxy_container.is_some()).map(|pod| (pod, look)));
         }
-        wanted.retain(|p| p.pod.proxy_container.is_some());
         async move {
-            join_all(wanted.iter().map(|proxy| proxy.dump(change, false))).await;
+            join_all(wanted.iter().map(|(proxy, look)| config(proxy, *look, change, false))).await;
         }
     }
 
@@ -191,28 +190,23 @@ impl Gatherer {
             workload: known.workload.cloned(),
             ..Evidence::default()
         };
-        let mut wanted: BTreeMap<String, (Workload, bool)> = BTreeMap::new();
         for need in needs {
             match need {
-                Need::Log(w) => {
-                    wanted.entry(w.to_string()).or_insert((w.clone(), false));
-                }
-                Need::Dump(w) => wanted.entry(w.to_string()).or_insert((w.clone(), false)).1 = true,
                 Need::Services(namespace) => evidence.services.extend(self.services(cluster, namespace).await?),
                 Need::Istio => evidence.istio = self.istio(cluster).await?,
+                Need::Log(_) | Need::Format(_) | Need::Dump(_) => {}
             }
         }
         let mut asked = vec![];
-        for (key, (workload, with_dump)) in wanted {
+        for (workload, look) in looks(needs) {
             let pods = match proxies.of(&workload).await {
                 Err(Error::Absent { .. }) if known.optional == Some(&workload) => continue,
                 pods => pods?,
             };
             let change = self.change;
             asked.push(async move {
-                let pods =
-                    try_join_all(pods.iter().map(|p| pod_evidence(p, marks, with_dump.then_some(change), fresh)));
-                Ok::<_, Error>((key, pods.await?))
+                let pods = try_join_all(pods.iter().map(|p| pod_evidence(p, marks, look, change, fresh)));
+                Ok::<_, Error>((workload.to_string(), pods.await?))
             });
         }
         evidence.proxies.extend(try_join_all(asked).await?);
@@ -248,13 +242,48 @@ impl Gatherer {
     }
 }
 
-/// What one pod has to say; its dump with the number of the latest change, if it is wanted.
-async fn pod_evidence(proxy: &Proxy, marks: &Marks, dump: Option<u64>, fresh: bool) -> Result<ProxyPod, Error> {
-    let dump = match dump.filter(|_| proxy.pod.proxy_container.is_some()) {
-        Some(change) => Some((*proxy.dump(change, fresh).await?).clone()),
-        None => None,
-    };
-    Ok(ProxyPod { pod: proxy.pod.name.clone(), ip: proxy.pod.ip.clone(), dump, log: marks.lines(proxy) })
+/// How closely a proxy's configuration is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Look {
+    None,
+    Format,
+    Dump,
+}
+
+/// The proxies that are needed, each with the closest look that is asked for.
+fn looks(needs: &[Need]) -> Vec<(Workload, Look)> {
+    let mut found: Vec<(Workload, Look)> = vec![];
+    for need in needs {
+        let (workload, look) = match need {
+            Need::Log(workload) => (workload, Look::None),
+            Need::Format(workload) => (workload, Look::Format),
+            Need::Dump(workload) => (workload, Look::Dump),
+            Need::Services(_) | Need::Istio => continue,
+        };
+        match found.iter_mut().find(|(known, _)| known == workload) {
+            Some((_, known)) => *known = look.max(*known),
+            None => found.push((workload.clone(), look)),
+        }
+    }
+    found
+}
+
+type Config = (Option<Arc<Dump>>, Option<Arc<LogFormats>>);
+
+/// A proxy's configuration after change number `change`.
+async fn config(proxy: &Proxy, look: Look, change: u64, fresh: bool) -> Result<Config, Error> {
+    match look {
+        _ if proxy.pod.proxy_container.is_none() => Ok((None, None)),
+        Look::None => Ok((None, None)),
+        Look::Format => Ok((None, Some(proxy.formats(change, fresh).await?))),
+        Look::Dump => Ok((Some(proxy.dump(change, fresh).await?), None)),
+    }
+}
+
+/// What one pod has to say.
+async fn pod_evidence(proxy: &Proxy, marks: &Marks, look: Look, change: u64, fresh: bool) -> Result<ProxyPod, Error> {
+    let (dump, formats) = config(proxy, look, change, fresh).await?;
+    Ok(ProxyPod { pod: proxy.pod.name.clone(), ip: proxy.pod.ip.clone(), dump, formats, log: marks.lines(proxy) })
 }
 
 /// How long to wait for a probe's log lines: long where logs are flushed seldom. `left` is what is left

@@ -59,7 +59,7 @@ impl Runner {
         if let Some((_, _, exec)) = &group.exec {
             self.state.workload = exec.workload.clone().or(self.state.workload.take());
         }
-        let needs = self.needs(scenario, group);
+        let mut needs = self.needs(scenario, group);
         let all_needs = self.needs_to_explain(scenario, group, &needs);
         let settled = self.settle(scenario, &needs).await?;
         if let Some((_, _, exec)) = &group.exec {
@@ -91,6 +91,9 @@ impl Runner {
                 _ => false,
             };
             let fails = exec_fails || judgements.iter().any(|j| matches!(j, Judgement::Fails(_)));
+            if fails && widens(&mut needs) {
+                continue;
+            }
             let pause = match fails {
                 false if stable.holds() => return Ok(Tried { judgements, settled }),
                 false => STABLE_LOOK,
@@ -302,6 +305,14 @@ impl Runner {
 struct Tried {
     judgements: Vec<Judgement>,
     settled: Settled,
+}
+
+/// Asks for the whole configuration where a part was looked at; false where all of it was.
+fn widens(needs: &mut Vec<Need>) -> bool {
+    let all = expect::widened(needs);
+    let more = all != *needs;
+    *needs = all;
+    more
 }
 
 fn judge_all(group: &Group<'_>, evidence: &Evidence) -> Vec<Judgement> {

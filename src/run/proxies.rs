@@ -2,8 +2,8 @@
 //! log, kept open for as long as the pod lives.
 
 use crate::cluster::{Admin, Cluster, Error, LogFollower, Pod};
+use crate::envoy::{Dump, LogFormats};
 use crate::plan::Workload;
-use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,9 @@ pub struct Proxy {
     pub admin: Admin,
     log: Mutex<Option<Arc<LogFollower>>>,
     /// The dump, with the number of the change after which it was taken.
-    dump: Mutex<Option<(u64, Arc<Value>)>>,
+    dump: Mutex<Option<(u64, Arc<Dump>)>>,
+    /// The same for the formats of its access log.
+    formats: Mutex<Option<(u64, Arc<LogFormats>)>>,
 }
 
 /// All of them.
@@ -75,7 +77,8 @@ impl Proxies {
         let cluster = &self.cluster;
         let fresh = || {
             let admin = cluster.admin(&pod);
-            Arc::new(Proxy { pod: pod.clone(), admin, log: Mutex::new(None), dump: Mutex::new(None) })
+            let (log, dump, formats) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
+            Arc::new(Proxy { pod: pod.clone(), admin, log, dump, formats })
         };
         self.by_uid.entry(pod.uid.clone()).or_insert_with(fresh).clone()
     }
@@ -111,14 +114,32 @@ impl Proxy {
     }
 
     /// The config dump, asked anew unless one was taken since change number `since`.
-    pub async fn dump(&self, since: u64, fresh: bool) -> Result<Arc<Value>, Error> {
+    pub async fn dump(&self, since: u64, fresh: bool) -> Result<Arc<Dump>, Error> {
         let mut kept = self.dump.lock().await;
         match kept.as_ref() {
             Some((at, dump)) if *at == since && !fresh => Ok(dump.clone()),
             _ => {
-                let dump = Arc::new(self.admin.config_dump().await?);
+                let dump = Arc::new(Dump::read(&self.admin.config_dump().await?));
                 *kept = Some((since, dump.clone()));
                 Ok(dump)
+            }
+        }
+    }
+
+    /// How the lines of its access log are to be read, asked anew likewise. Of the listeners that all sidecars have, if
+    /// it has them: one tells the mesh's format; where a listener has another, the whole dump does.
+    pub async fn formats(&self, since: u64, fresh: bool) -> Result<Arc<LogFormats>, Error> {
+        let mut kept = self.formats.lock().await;
+        match kept.as_ref() {
+            Some((at, formats)) if *at == since && !fresh => Ok(formats.clone()),
+            _ => {
+                let mut found = LogFormats::read(&self.admin.listeners_named("^virtualOutbound$").await?);
+                if !found.writes() {
+                    found = self.dump(since, fresh).await?.readable_formats();
+                }
+                let formats = Arc::new(found);
+                *kept = Some((since, formats.clone()));
+                Ok(formats)
             }
         }
     }

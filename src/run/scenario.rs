@@ -32,6 +32,8 @@ pub(super) struct Runner {
     propagation: Propagation,
     /// `None` after a change that is not known to have reached the proxies.
     settled: Option<Settled>,
+    /// The resourceVersion of the last change, where nothing but the proxies' configuration comes of it.
+    latest: Option<u64>,
     control: Control,
     versions: Versions,
     events: UnboundedSender<Event>,
@@ -108,6 +110,7 @@ impl Runner {
             marker: uuid::Uuid::new_v4().to_string(),
             propagation: Propagation::new(cluster.clone()),
             settled: None,
+            latest: None,
             control,
             versions,
             events,
@@ -246,6 +249,9 @@ impl Runner {
         }
         if objects.iter().any(|o| !o.body["apiVersion"].as_str().unwrap_or_default().contains("istio.io/")) {
             self.proxies.forget_pods();
+        } else if result.is_ok() {
+            let changed = done.iter().filter(|o| o.applied != Applied::Unchanged);
+            self.latest = changed.filter_map(|o| version_of(&o.object)).max().or(self.latest);
         }
         for (object, outcome) in objects.iter().zip(done) {
             let (namespace, name) = crate::cluster::identity(&outcome.object);
@@ -294,6 +300,7 @@ impl Runner {
     /// Something changed: what was gathered is old, and the proxies do not have it yet.
     pub fn changed(&mut self) {
         self.settled = None;
+        self.latest = None;
         self.gatherer.change += 1;
     }
 
@@ -305,7 +312,7 @@ impl Runner {
         }
         let mut asked: Vec<_> = vec![];
         for need in needs {
-            if let Need::Dump(workload) | Need::Log(workload) = need {
+            if let Need::Dump(workload) | Need::Format(workload) | Need::Log(workload) = need {
                 asked.extend(self.proxies.of(workload).await?);
             }
         }
@@ -317,7 +324,7 @@ impl Runner {
         asked.sort_by(|a, b| a.pod.uid.cmp(&b.pod.uid));
         asked.dedup_by(|a, b| a.pod.uid == b.pod.uid);
         let admins: Vec<_> = asked.iter().map(|p| &p.admin).collect();
-        let settled = self.propagation.settle(&admins, scenario.within.max(SETTLE_LIMIT)).await;
+        let settled = self.propagation.settle(&admins, self.latest, scenario.within.max(SETTLE_LIMIT)).await;
         self.meet_proxies();
         self.settled = Some(settled.clone());
         Ok(settled)
@@ -405,6 +412,10 @@ impl Runner {
         self.finished(index, step, verdict, begun.elapsed(), Some(failure));
         stop
     }
+}
+
+fn version_of(object: &serde_json::Value) -> Option<u64> {
+    object.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
 }
 
 /// The workloads of a scenario's commands, and its gateway.

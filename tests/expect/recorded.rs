@@ -2,9 +2,11 @@
 //! Evidence from recorded runs: curl's account and both proxies' access-log lines (`runs/`), with the config dumps
 //! and objects of the same configuration (`cases/`).
 
+use egress_scn::envoy::Dump;
 use egress_scn::expect::{Evidence, Judgement, Probe, ProxyPod, judge};
 use egress_scn::plan::{Expectation, Workload};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 pub fn sleep() -> Workload {
     Workload { name: "sleep".into(), namespace: "mesh-test".into() }
@@ -89,7 +91,8 @@ pub fn run_with(name: &str, case_name: &str) -> Vec<Recorded> {
         let pod = |name: &str, ip: &str, dump: &Value, log: &[String]| ProxyPod {
             pod: name.into(),
             ip: ip.into(),
-            dump: Some(dump.clone()),
+            dump: Some(Arc::new(Dump::read(dump))),
+            formats: None,
             log: log.to_vec(),
         };
         let objects = case["objects"].as_array().unwrap();

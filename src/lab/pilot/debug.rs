@@ -16,6 +16,8 @@ use tokio::sync::watch;
 pub struct Debug {
     pub server: Server,
     pub progress: watch::Sender<Progress>,
+    /// A resourceVersion that somebody waits for: it is pushed as soon as it is known.
+    pub asked: watch::Sender<u64>,
     /// A resourceVersion to list up to, where the API tells of none.
     pub wanted: watch::Sender<u64>,
 }
@@ -81,6 +83,7 @@ impl Debug {
         let Ok(wanted) = given.parse::<u64>() else {
             return text(StatusCode::BAD_REQUEST, &format!("rv={given} is not a resourceVersion\n"));
         };
+        self.asked.send_modify(|before| *before = wanted.max(*before));
         let mut progress = self.progress.subscribe();
         let there = |progress: &Progress| progress.seen.is_some_and(|seen| seen >= wanted);
         if tokio::time::timeout(BOOKMARKS, progress.wait_for(there)).await.is_err() {

@@ -61,8 +61,9 @@ impl Pilot {
         for index in 0..kinds::KINDS.len() {
             tasks.spawn(watch::follow(config.client.clone(), index, changes.clone(), waited_for.clone(), log.clone()));
         }
-        let pusher = Pusher::new(server.clone(), config.mesh_authority, config.outside_root_pem, log);
-        let debug = Arc::new(Debug { server, progress: pusher.progress(), wanted });
+        let (asked, asked_for) = tokio::sync::watch::channel(0);
+        let pusher = Pusher::new(server.clone(), config.mesh_authority, config.outside_root_pem, asked_for, log);
+        let debug = Arc::new(Debug { server, progress: pusher.progress(), asked, wanted });
         tasks.spawn(pusher.run(changed, connections));
         Ok(Pilot { debug, tasks: Mutex::new(tasks) })
     }

@@ -16,6 +16,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
+/// A push waits until nothing has changed for so long, as istiod's does (`PILOT_DEBOUNCE_AFTER`), so that an object that
+/// is deleted and made again is one change, or none. Who asks whether a version has arrived does not wait for it.
+const QUIET: Duration = Duration::from_millis(100);
+/// But not longer than this after the first change (istiod's `PILOT_DEBOUNCE_MAX` is 10 s).
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// How far the pilot is; what the debug interface tells and waits for.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
@@ -52,10 +58,26 @@ pub struct Pusher {
     /// Nodes that came before all kinds were listed.
     early: Vec<ConnectedNode>,
     progress: watch::Sender<Progress>,
+    /// The resourceVersion that somebody waits for.
+    asked: watch::Receiver<u64>,
+    /// Changes that no push has taken.
+    pending: Option<Pending>,
+}
+
+/// When the oldest and the newest change that waits for a push came.
+struct Pending {
+    first: Instant,
+    last: Instant,
 }
 
 impl Pusher {
-    pub fn new(server: Server, authority: Arc<Authority>, outside_root_pem: String, log: Log) -> Pusher {
+    pub fn new(
+        server: Server,
+        authority: Arc<Authority>,
+        outside_root_pem: String,
+        asked: watch::Receiver<u64>,
+        log: Log,
+    ) -> Pusher {
         Pusher {
             server,
             certificates: Certificates::new(authority, outside_root_pem),
@@ -65,6 +87,8 @@ impl Pusher {
             proxies: BTreeMap::new(),
             early: Vec::new(),
             progress: watch::channel(Progress::default()).0,
+            asked,
+            pending: None,
         }
     }
 
@@ -73,13 +97,15 @@ impl Pusher {
     }
 
     pub async fn run(mut self, mut changed: mpsc::UnboundedReceiver<Change>, mut connections: Events) {
-        let mut dirty = false;
         loop {
             let mut changes = Vec::new();
             let mut events = Vec::new();
+            let due = self.due();
             tokio::select! {
                 Some(change) = changed.recv() => changes.push(change),
                 Some(event) = connections.recv() => events.push(event),
+                Ok(()) = self.asked.changed() => {}
+                () = reached(due) => {}
                 else => return,
             }
             // The rest of the burst.
@@ -91,7 +117,11 @@ impl Pusher {
             }
             for change in changes {
                 match self.store.take(change) {
-                    Ok(differs) => dirty |= differs,
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let now = Instant::now();
+                        self.pending.get_or_insert(Pending { first: now, last: now }).last = now;
+                    }
                     Err(error) => self.log.warn("mesh", &error),
                 }
             }
@@ -105,15 +135,31 @@ impl Pusher {
             for node in std::mem::take(&mut self.early) {
                 new.extend(self.admit(node));
             }
-            if dirty {
+            let due = self.due().is_some_and(|due| due <= Instant::now());
+            if self.pending.is_some() && (due || !new.is_empty() || self.is_asked_for()) {
+                self.pending = None;
                 self.compiler = None;
                 self.push_all().await;
-                dirty = false;
             } else if !new.is_empty() {
                 self.compile(&new).await;
             }
-            self.publish();
+            // What waits for a push has not been seen, for those who ask.
+            if self.pending.is_none() {
+                self.publish();
+            }
         }
+    }
+
+    /// When what is pending is pushed without being asked for.
+    fn due(&self) -> Option<Instant> {
+        self.pending.as_ref().map(|pending| (pending.last + QUIET).min(pending.first + LONGEST_WAIT))
+    }
+
+    /// Whether somebody waits for a version that is here and not pushed.
+    fn is_asked_for(&self) -> bool {
+        let asked = *self.asked.borrow();
+        let pushed = self.progress.borrow().seen.unwrap_or(0);
+        asked > pushed && self.store.seen() >= asked
     }
 
     fn hear(&mut self, event: Event) {
@@ -240,6 +286,13 @@ impl Pusher {
             progress.behind = behind;
             progress.push_status = Arc::new(status);
         });
+    }
+}
+
+async fn reached(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

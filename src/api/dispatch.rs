@@ -29,6 +29,9 @@ pub async fn handle(ctx: Arc<Context>, request: hyper::Request<Incoming>, known:
 }
 
 async fn answer_to(ctx: Arc<Context>, mut incoming: hyper::Request<Incoming>) -> Result<Answer, Failure> {
+    let writing = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(incoming.method());
+    // Until the answer is made; streams (a POST, of old clients) end it before.
+    let writing = writing.then(|| ctx.store.writing());
     let upgrade = incoming.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut incoming));
     let (parts, body) = incoming.into_parts();
     let body = match Limited::new(body, MAX_BODY).collect().await {
@@ -55,12 +58,14 @@ async fn answer_to(ctx: Arc<Context>, mut incoming: hyper::Request<Incoming>) ->
     }
     let target = Target::parse(&request.path, &ctx.registry())?;
     match target.subresource() {
-        "exec" | "attach" => return exec::answer(ctx, &target, &request, upgrade).await,
-        "portforward" => return portforward::answer(ctx, &target, &request, upgrade).await,
-        "log" => return logs::answer(ctx, &target, &request).await,
-        _ => {}
+        "exec" | "attach" | "portforward" | "log" => drop(writing),
+        _ => return resource(&ctx, &target, &request),
     }
-    resource(&ctx, &target, &request)
+    match target.subresource() {
+        "portforward" => portforward::answer(ctx, &target, &request, upgrade).await,
+        "log" => logs::answer(ctx, &target, &request).await,
+        _ => exec::answer(ctx, &target, &request, upgrade).await,
+    }
 }
 
 fn resource(ctx: &Arc<Context>, target: &Target, request: &Request) -> Result<Answer, Failure> {

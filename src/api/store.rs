@@ -4,6 +4,7 @@
 use super::object;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -47,12 +48,44 @@ pub struct State {
 pub struct Store {
     state: Arc<Mutex<State>>,
     revision: Arc<watch::Sender<u64>>,
+    quiet: Arc<Quiet>,
+}
+
+/// When nobody is writing.
+struct Quiet {
+    writers: AtomicUsize,
+    /// The revision at which the last writer ended.
+    revision: watch::Sender<u64>,
+}
+
+/// Somebody is writing as long as this lives.
+pub struct Writing<'a> {
+    store: &'a Store,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        if self.store.quiet.writers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.store.quiet.tell(*self.store.revision.borrow());
+        }
+    }
+}
+
+impl Quiet {
+    fn tell(&self, revision: u64) {
+        self.revision.send_if_modified(|told| {
+            let later = revision > *told;
+            *told = revision.max(*told);
+            later
+        });
+    }
 }
 
 /// The locked state. Dropping it tells the watchers.
 pub struct Locked<'a> {
     state: MutexGuard<'a, State>,
     revision: &'a watch::Sender<u64>,
+    quiet: &'a Quiet,
 }
 
 impl std::ops::Deref for Locked<'_> {
@@ -76,13 +109,17 @@ impl Drop for Locked<'_> {
             *seen = now;
             changed
         });
+        if self.quiet.writers.load(Ordering::Acquire) == 0 {
+            self.quiet.tell(now);
+        }
     }
 }
 
 impl Default for Store {
     fn default() -> Store {
         let state = State { revision: 1, forgotten: 1, ..State::default() };
-        Store { state: Arc::new(Mutex::new(state)), revision: Arc::new(watch::Sender::new(1)) }
+        let quiet = Quiet { writers: AtomicUsize::new(0), revision: watch::Sender::new(1) };
+        Store { state: Arc::new(Mutex::new(state)), revision: Arc::new(watch::Sender::new(1)), quiet: Arc::new(quiet) }
     }
 }
 
@@ -91,12 +128,23 @@ impl Store {
         // A panic under the lock leaves whole objects behind (each change is one insertion), so the
         // state stays usable.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { state, revision: &self.revision }
+        Locked { state, revision: &self.revision, quiet: &self.quiet }
     }
 
     /// Changes whenever the revision does.
     pub fn revisions(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
+    }
+
+    /// A request that may write has begun: several at once are one burst.
+    pub fn writing(&self) -> Writing<'_> {
+        self.quiet.writers.fetch_add(1, Ordering::AcqRel);
+        Writing { store: self }
+    }
+
+    /// Changes when a burst of writes is over, to its last revision.
+    pub fn bursts(&self) -> watch::Receiver<u64> {
+        self.quiet.revision.subscribe()
     }
 
     pub fn revision(&self) -> u64 {

@@ -1,7 +1,6 @@
 //! Watches: what happened after a revision, in order, as one JSON event a line.
 //!
-//! A watcher that takes bookmarks gets one as soon as other kinds changed too (all pending changes
-//! in one), so that a client with several watches can tell when all have reached a revision.
+//! A watcher that takes bookmarks gets one as soon as a burst of writes to other kinds is over, so that a client with several watches can tell when all have reached a revision.
 
 use super::answer::{self, Form};
 use super::context::Context;
@@ -30,9 +29,12 @@ struct Watcher {
     form: Form,
     bookmarks: bool,
     cursor: u64,
+    /// Other kinds changed up to the cursor, and no bookmark has said so.
+    owed: bool,
     /// Events of the initial state, sent first.
     initial: Vec<u8>,
     revisions: watch::Receiver<u64>,
+    bursts: watch::Receiver<u64>,
     deadline: Instant,
     ended: bool,
 }
@@ -69,7 +71,7 @@ pub fn start(
     }
     let given = query.get("resourceVersion").map(parse_revision).transpose()?.unwrap_or(0);
     let seconds = query.number("timeoutSeconds")?.unwrap_or(DEFAULT_SECONDS);
-    let revisions = ctx.store.revisions();
+    let (revisions, bursts) = (ctx.store.revisions(), ctx.store.bursts());
     let mut watcher = Watcher {
         ctx: ctx.clone(),
         target: target.clone(),
@@ -78,8 +80,10 @@ pub fn start(
         form,
         bookmarks,
         cursor: given,
+        owed: false,
         initial: Vec::new(),
         revisions,
+        bursts,
         deadline: Instant::now() + Duration::from_secs(seconds.min(24 * 3600)),
         ended: false,
     };
@@ -122,12 +126,14 @@ impl Watcher {
         }
         loop {
             self.revisions.borrow_and_update();
+            self.bursts.borrow_and_update();
             let out = self.take();
             if !out.is_empty() {
                 return Some(out.into());
             }
             tokio::select! {
                 changed = self.revisions.changed() => if changed.is_err() { return None },
+                changed = self.bursts.changed(), if self.owed => if changed.is_err() { return None },
                 () = tokio::time::sleep_until(self.deadline) => return None,
             }
         }
@@ -140,6 +146,8 @@ impl Watcher {
             let state = self.ctx.store.lock();
             let revision = state.revision();
             if revision <= self.cursor {
+                drop(state);
+                self.pay(&mut out);
                 return out;
             }
             match state.since(self.cursor) {
@@ -168,10 +176,17 @@ impl Watcher {
             sent = change.revision;
         }
         self.cursor = revision;
-        if self.bookmarks && sent < revision {
-            self.bookmark(false, &mut out);
-        }
+        self.owed = self.bookmarks && sent < revision;
+        self.pay(&mut out);
         out
+    }
+
+    /// The bookmark that is owed, if nobody is writing.
+    fn pay(&mut self, out: &mut Vec<u8>) {
+        if self.owed && *self.bursts.borrow() >= self.cursor {
+            self.owed = false;
+            self.bookmark(false, out);
+        }
     }
 
     fn event(&self, kind: &str, object: &Value, out: &mut Vec<u8>) {

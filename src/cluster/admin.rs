@@ -92,7 +92,7 @@ impl Admin {
         self.json(&format!("/config_dump?mask={mask}")).await
     }
 
-    /// The active listeners whose names match the regex; an empty list of `configs` where none does.
+    /// The active listeners whose whole names match the regex; an empty list of `configs` where none does.
     pub async fn listeners_named(&self, regex: &str) -> Result<Value, Error> {
         let path = format!("/config_dump?resource=dynamic_listeners&name_regex={}", escape(regex));
         match self.json(&path).await {

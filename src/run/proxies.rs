@@ -6,6 +6,7 @@ use crate::envoy::{Dump, LogFormats};
 use crate::plan::Workload;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -18,6 +19,8 @@ pub struct Proxy {
     dump: Mutex<Option<(u64, Arc<Dump>)>>,
     /// The same for the formats of its access log.
     formats: Mutex<Option<(u64, Arc<LogFormats>)>>,
+    /// It has shown that it has none of the listeners that all sidecars have.
+    is_gateway: AtomicBool,
 }
 
 /// All of them.
@@ -78,7 +81,7 @@ impl Proxies {
         let fresh = || {
             let admin = cluster.admin(&pod);
             let (log, dump, formats) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
-            Arc::new(Proxy { pod: pod.clone(), admin, log, dump, formats })
+            Arc::new(Proxy { pod: pod.clone(), admin, log, dump, formats, is_gateway: AtomicBool::new(false) })
         };
         self.by_uid.entry(pod.uid.clone()).or_insert_with(fresh).clone()
     }
@@ -126,6 +129,22 @@ impl Proxy {
         }
     }
 
+    async fn ask_formats(&self) -> Result<LogFormats, Error> {
+        if !self.is_gateway.load(Ordering::Relaxed) {
+            let found = LogFormats::read(&self.admin.listeners_named("virtualOutbound").await?);
+            if found.writes() {
+                return Ok(found);
+            }
+            self.is_gateway.store(true, Ordering::Relaxed);
+        }
+        // A gateway has few listeners. One without any has no logger to show its format by, and no traffic either.
+        let all = self.admin.listeners_named(".*").await?;
+        match all["configs"].as_array().is_none_or(Vec::is_empty) {
+            true => Ok(LogFormats::istio_default()),
+            false => Ok(LogFormats::read(&all)),
+        }
+    }
+
     /// How the lines of its access log are to be read, asked anew likewise. Of the listeners that all sidecars have, if
     /// it has them: one tells the mesh's format; where a listener has another, the whole dump does.
     pub async fn formats(&self, since: u64, fresh: bool) -> Result<Arc<LogFormats>, Error> {
@@ -133,11 +152,7 @@ impl Proxy {
         match kept.as_ref() {
             Some((at, formats)) if *at == since && !fresh => Ok(formats.clone()),
             _ => {
-                let mut found = LogFormats::read(&self.admin.listeners_named("^virtualOutbound$").await?);
-                if !found.writes() {
-                    found = self.dump(since, fresh).await?.readable_formats();
-                }
-                let formats = Arc::new(found);
+                let formats = Arc::new(self.ask_formats().await?);
                 *kept = Some((since, formats.clone()));
                 Ok(formats)
             }

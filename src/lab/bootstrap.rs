@@ -132,7 +132,7 @@ fn metadata(pod: &Pod, ip: Ipv4Addr) -> Value {
 }
 
 /// The Deployment's name: the ReplicaSet that owns the pod, less its hash; else the pod's own name.
-fn workload_name(pod: &Pod) -> String {
+pub fn workload_name(pod: &Pod) -> String {
     let owner = pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     match owner {
         Some(owner) if owner.kind == "ReplicaSet" => match owner.name.rsplit_once('-') {

@@ -149,7 +149,8 @@ fn port(text: &str) -> Result<u16, &'static str> {
     text.parse().map_err(|_| "a port (0 to 65535)")
 }
 
-fn prefix(text: &str) -> Result<Prefix, &'static str> {
+/// `10.96.0.0/12`, or one address.
+pub(super) fn prefix(text: &str) -> Result<Prefix, &'static str> {
     let expected = "an IPv4 range such as 10.96.0.0/12";
     let (address, length) = text.split_once('/').unwrap_or((text, "32"));
     let length = length.parse().ok().filter(|length| *length <= 32).ok_or(expected)?;

@@ -5,6 +5,7 @@
 //! internet answers them. There is no link to the host, so nothing ever leaves. All neighbours are known beforehand
 //! and IPv6 is off, so that no packet waits for a first ARP or an address check.
 
+use super::capture::Prefix;
 use super::links::{HardwareAddress, LOOPBACK, LinkRequests, Pair, Via, all_but, wait_operational};
 use super::namespace::{NamespaceThread, set_parameter};
 use super::netfilter::{self, Act, Chain, Hook, Match, Protocol, Rule};
@@ -56,11 +57,23 @@ struct Inner {
     routing: Mutex<Routing>,
 }
 
-/// Where connections go that do not go by their address alone.
+/// Where connections go that do not go by their address alone, and which do not get there.
 #[derive(Default)]
 struct Routing {
     services: Vec<ServicePort>,
-    refused: Vec<Ipv4Addr>,
+    outside: OutsideRules,
+    filters: Vec<Chain>,
+}
+
+/// What the outside does not take, and where it is besides where it always is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutsideRules {
+    /// All TCP to these addresses is refused, but for these ports.
+    pub refused: Vec<(Prefix, Vec<u16>)>,
+    /// All packets to these addresses vanish.
+    pub silent: Vec<Prefix>,
+    /// Addresses among those of Services that are outside ones nevertheless.
+    pub here: Vec<Prefix>,
 }
 
 impl Fabric {
@@ -94,17 +107,41 @@ impl Fabric {
         self.change_routing(|routing| routing.services = services).await
     }
 
-    /// Refuses connections to these outside addresses, in place of those refused before.
-    pub async fn refuse(&self, addresses: Vec<Ipv4Addr>) -> Result<(), Obstacle> {
-        self.change_routing(|routing| routing.refused = addresses).await
+    /// What the outside refuses, in place of what it refused before.
+    pub async fn set_outside(&self, rules: OutsideRules) -> Result<(), Obstacle> {
+        self.change_routing(|routing| routing.outside = rules).await
+    }
+
+    /// Which packets get through between pods, and from pods to the outside: filters ([`Hook::Filter`]) in place of those
+    /// before.
+    pub async fn set_filters(&self, filters: Vec<Chain>) -> Result<(), Obstacle> {
+        self.change_routing(|routing| routing.filters = filters).await
     }
 
     async fn change_routing(&self, change: impl FnOnce(&mut Routing)) -> Result<(), Obstacle> {
         let mut routing = self.inner.routing.lock().await;
+        let before = routing.outside.here.clone();
         change(&mut routing);
-        let chains = [routing.chain()];
-        let replaced = self.inner.thread.run(move || netfilter::replace(&chains)).await?;
-        replaced.map_err(|error| Obstacle::new(format!("routing Services: {error}")))
+        let chains = routing.chains();
+        let mut routes = Batch::default();
+        let now = &routing.outside.here;
+        let mut moved = false;
+        for (address, prefix) in before.iter().filter(|range| !now.contains(range)) {
+            routes.delete_route_here(*address, *prefix);
+            moved = true;
+        }
+        for (address, prefix) in now.iter().filter(|range| !before.contains(range)) {
+            routes.add_route(*address, *prefix, Via::Here);
+            moved = true;
+        }
+        let put = move || {
+            if moved {
+                NetlinkSocket::route()?.exchange(&routes)?;
+            }
+            netfilter::replace(&chains)
+        };
+        let put = self.inner.thread.run(put).await?;
+        put.map_err(|error| Obstacle::new(format!("the lab's network: {error}")))
     }
 
     /// Links a pod's network to this one; the pod's end is then set up by [`set_up_pod_link`] in its own thread.
@@ -232,8 +269,22 @@ fn hardware_address(address: Ipv4Addr) -> HardwareAddress {
 const NOBODY: SocketAddrV4 = SocketAddrV4::new(GATEWAY, 1);
 
 impl Routing {
+    fn chains(&self) -> Vec<Chain> {
+        let mut chains = vec![self.nat()];
+        if !self.outside.silent.is_empty() {
+            let vanish = |(address, prefix): &Prefix| Rule {
+                when: vec![Match::Destination(*address, *prefix)],
+                then: Act::Drop,
+            };
+            let rules = self.outside.silent.iter().map(vanish).collect();
+            chains.push(Chain { name: "silent", hook: Hook::Filter(0), rules });
+        }
+        chains.extend(self.filters.iter().cloned());
+        chains
+    }
+
     /// As kube-proxy's rules: each endpoint in turn, the sender's address kept; without endpoints, refused.
-    fn chain(&self) -> Chain {
+    fn nat(&self) -> Chain {
         let mut rules = Vec::new();
         for service in &self.services {
             let endpoints = if service.endpoints.is_empty() { &[NOBODY][..] } else { &service.endpoints[..] };
@@ -249,9 +300,13 @@ impl Routing {
                 rules.push(Rule { when, then: Act::Destination(*endpoint.ip(), endpoint.port()) });
             }
         }
-        for address in &self.refused {
-            let when = vec![Match::Protocol(Protocol::Tcp), Match::Destination(*address, 32)];
-            rules.push(Rule { when, then: Act::Destination(*NOBODY.ip(), NOBODY.port()) });
+        for ((address, prefix), open) in &self.outside.refused {
+            let there = vec![Match::Protocol(Protocol::Tcp), Match::Destination(*address, *prefix)];
+            for port in open {
+                let when = [there.clone(), vec![Match::DestinationPort(*port)]].concat();
+                rules.push(Rule { when, then: Act::Pass });
+            }
+            rules.push(Rule { when: there, then: Act::Destination(*NOBODY.ip(), NOBODY.port()) });
         }
         Chain { name: "services", hook: Hook::Arriving, rules }
     }
@@ -267,8 +322,8 @@ mod tests {
         let pods = [Ipv4Addr::new(10, 244, 0, 5), Ipv4Addr::new(10, 244, 0, 6), Ipv4Addr::new(10, 244, 0, 7)];
         let endpoints = pods.map(|pod| SocketAddrV4::new(pod, 8080)).to_vec();
         let service = |port, endpoints| ServicePort { protocol: Protocol::Tcp, address, port, endpoints };
-        let rules =
-            Routing { services: vec![service(80, endpoints), service(81, vec![])], refused: vec![] }.chain().rules;
+        let services = vec![service(80, endpoints), service(81, vec![])];
+        let rules = Routing { services, ..Routing::default() }.nat().rules;
         let turns: Vec<_> = rules.iter().map(|rule| rule.when.get(3).copied()).collect();
         assert_eq!(turns, [Some(Match::OneIn(3)), Some(Match::OneIn(2)), None, None]);
         assert_eq!(rules[2].then, Act::Destination(pods[2], 8080));

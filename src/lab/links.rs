@@ -59,6 +59,8 @@ pub trait LinkRequests {
     fn delete_link(&mut self, link: u32);
     fn add_address(&mut self, link: u32, address: Ipv4Addr, prefix: u8);
     fn add_route(&mut self, destination: Ipv4Addr, prefix: u8, via: Via);
+    /// Takes away a route that leads here (`Via::Here`).
+    fn delete_route_here(&mut self, destination: Ipv4Addr, prefix: u8);
     /// A neighbour known for good, so that nobody asks by ARP (whose first packet a young link may lose).
     fn add_neighbour(&mut self, link: u32, address: Ipv4Addr, hardware: HardwareAddress);
 }
@@ -127,6 +129,17 @@ impl LinkRequests for Batch {
                 Via::Here => list.u32(libc::RTA_OIF, LOOPBACK),
                 Via::Unreachable => {}
             }
+        });
+    }
+
+    fn delete_route_here(&mut self, destination: Ipv4Addr, prefix: u8) {
+        let (table, kind) = (libc::RT_TABLE_LOCAL, libc::RTN_LOCAL);
+        let mut fixed = vec![libc::AF_INET as u8, prefix, 0, 0, table, libc::RTPROT_STATIC, libc::RT_SCOPE_HOST, kind];
+        fixed.extend([0; 4]);
+        let step = format!("taking away the route to {destination}/{prefix}");
+        self.message(&step, libc::RTM_DELROUTE, NLM_F_ACK, &fixed, |list: &mut Attributes| {
+            list.bytes(libc::RTA_DST, &destination.octets());
+            list.u32(libc::RTA_OIF, LOOPBACK);
         });
     }
 

@@ -47,6 +47,10 @@ const NFTA_NAT_TYPE: u16 = 1;
 const NFTA_NAT_FAMILY: u16 = 2;
 const NFTA_NAT_REG_ADDR_MIN: u16 = 3;
 const NFTA_NAT_REG_PROTO_MIN: u16 = 5;
+const NFTA_CT_DREG: u16 = 1;
+const NFTA_CT_KEY: u16 = 2;
+const NFTA_REJECT_TYPE: u16 = 1;
+const NFTA_REJECT_ICMP_CODE: u16 = 2;
 const NFTA_NG_DREG: u16 = 1;
 const NFTA_NG_MODULUS: u16 = 2;
 const NFTA_NG_TYPE: u16 = 3;
@@ -55,14 +59,19 @@ const NF_NAT_RANGE_PROTO_SPECIFIED: u32 = 2;
 const TABLE: &str = "egress-scn";
 /// Where nat rules stand among the hooks of a place: linux/netfilter_ipv4.h `NF_IP_PRI_NAT_DST`.
 const PRIORITY_NAT: i32 = -100;
+/// linux/netfilter/nf_conntrack_common.h: bits of `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `IP_CT_RELATED`.
+const STANDING: u32 = 1 << 1 | 1 << 2;
 
 /// Where in a packet's way a chain stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
-    /// Packets arriving, before they are routed.
+    /// The first packet of a connection arriving, before it is routed (nat).
     Arriving,
-    /// Packets that processes of this namespace send.
+    /// The first packet of a connection that processes of this namespace send (nat).
     Sent,
+    /// Every packet arriving, its destination already the one that nat chose. Chains with lower numbers come first, and a
+    /// packet must pass each.
+    Filter(u8),
 }
 
 /// What a packet must be for a rule to apply; all of them.
@@ -75,6 +84,10 @@ pub enum Match {
     NotDestination(Ipv4Addr, u8),
     Source(Ipv4Addr, u8),
     DestinationPort(u16),
+    /// First and last.
+    DestinationPorts(u16, u16),
+    /// Of a connection that stands already, in either direction, or belonging to one (an ICMP error).
+    Standing,
     /// One in so many of the connections that come to this rule, in turn.
     OneIn(u32),
 }
@@ -94,6 +107,10 @@ pub enum Act {
     Redirect(u16),
     /// To another address and port.
     Destination(Ipv4Addr, u16),
+    /// It vanishes. In a filter only.
+    Drop,
+    /// TCP is reset. In a filter only.
+    Reset,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,19 +160,20 @@ fn transaction(chains: &[Chain]) -> Batch {
 
 fn add_chain(batch: &mut Batch, chain: &Chain) {
     // linux/netfilter.h NF_INET_*
-    let place = match chain.hook {
-        Hook::Arriving => 0,
-        Hook::Sent => 3,
+    let (place, priority, kind) = match chain.hook {
+        Hook::Arriving => (0, PRIORITY_NAT, "nat"),
+        Hook::Sent => (3, PRIORITY_NAT, "nat"),
+        Hook::Filter(order) => (0, i32::from(order), "filter"),
     };
-    let step = format!("netfilter chain {} (nat)", chain.name);
+    let step = format!("netfilter chain {} ({kind})", chain.name);
     request(batch, &step, libc::NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_ACK, |list| {
         list.text(NFTA_CHAIN_TABLE, TABLE);
         list.text(NFTA_CHAIN_NAME, chain.name);
         list.nest(NFTA_CHAIN_HOOK, |hook| {
             hook.big_endian_u32(NFTA_HOOK_HOOKNUM, place);
-            hook.big_endian_u32(NFTA_HOOK_PRIORITY, PRIORITY_NAT as u32);
+            hook.big_endian_u32(NFTA_HOOK_PRIORITY, priority as u32);
         });
-        list.text(NFTA_CHAIN_TYPE, "nat");
+        list.text(NFTA_CHAIN_TYPE, kind);
     });
 }
 
@@ -190,6 +208,7 @@ impl Expressions<'_, '_> {
         // Offsets in the IPv4 header.
         const SOURCE: u32 = 12;
         const DESTINATION: u32 = 16;
+        const DESTINATION_PORT: u32 = 2;
         match condition {
             Match::Mark(mark) => self.meta_is(libc::NFT_META_MARK, &mark.to_ne_bytes()),
             Match::OutLink(link) => self.meta_is(libc::NFT_META_OIF, &link.to_ne_bytes()),
@@ -204,9 +223,21 @@ impl Expressions<'_, '_> {
             Match::NotDestination(address, prefix) => self.address(DESTINATION, address, prefix, libc::NFT_CMP_NEQ),
             Match::Source(address, prefix) => self.address(SOURCE, address, prefix, libc::NFT_CMP_EQ),
             Match::DestinationPort(port) => {
-                const DESTINATION_PORT: u32 = 2;
                 self.payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, DESTINATION_PORT, 2);
                 self.equals(&port.to_be_bytes());
+            }
+            Match::DestinationPorts(first, last) => {
+                self.payload(libc::NFT_PAYLOAD_TRANSPORT_HEADER, DESTINATION_PORT, 2);
+                self.compare(libc::NFT_CMP_GTE, &first.to_be_bytes());
+                self.compare(libc::NFT_CMP_LTE, &last.to_be_bytes());
+            }
+            Match::Standing => {
+                self.expression("ct", |data| {
+                    data.big_endian_u32(NFTA_CT_DREG, libc::NFT_REG_1 as u32);
+                    data.big_endian_u32(NFTA_CT_KEY, libc::NFT_CT_STATE as u32);
+                });
+                self.mask(&STANDING.to_ne_bytes());
+                self.compare(libc::NFT_CMP_NEQ, &[0; 4]);
             }
             Match::OneIn(of) => {
                 self.expression("numgen", |data| {
@@ -221,13 +252,11 @@ impl Expressions<'_, '_> {
 
     fn act(&mut self, act: Act) {
         match act {
-            Act::Pass => self.expression("immediate", |data| {
-                data.big_endian_u32(NFTA_IMMEDIATE_DREG, libc::NFT_REG_VERDICT as u32);
-                data.nest(NFTA_IMMEDIATE_DATA, |value| {
-                    value.nest(NFTA_DATA_VERDICT, |verdict| {
-                        verdict.big_endian_u32(NFTA_VERDICT_CODE, libc::NFT_RETURN as u32);
-                    });
-                });
+            Act::Pass => self.verdict(libc::NFT_RETURN),
+            Act::Drop => self.verdict(libc::NF_DROP),
+            Act::Reset => self.expression("reject", |data| {
+                data.big_endian_u32(NFTA_REJECT_TYPE, libc::NFT_REJECT_TCP_RST as u32);
+                data.bytes(NFTA_REJECT_ICMP_CODE, &[0]);
             }),
             Act::Redirect(port) => {
                 self.load(libc::NFT_REG_1, &port.to_be_bytes());
@@ -249,6 +278,15 @@ impl Expressions<'_, '_> {
         }
     }
 
+    fn verdict(&mut self, code: libc::c_int) {
+        self.expression("immediate", |data| {
+            data.big_endian_u32(NFTA_IMMEDIATE_DREG, libc::NFT_REG_VERDICT as u32);
+            data.nest(NFTA_IMMEDIATE_DATA, |value| {
+                value.nest(NFTA_DATA_VERDICT, |verdict| verdict.big_endian_u32(NFTA_VERDICT_CODE, code as u32));
+            });
+        });
+    }
+
     fn meta_is(&mut self, key: libc::c_int, value: &[u8]) {
         self.expression("meta", |data| {
             data.big_endian_u32(NFTA_META_KEY, key as u32);
@@ -260,7 +298,7 @@ impl Expressions<'_, '_> {
     fn address(&mut self, offset: u32, address: Ipv4Addr, prefix: u8, comparison: libc::c_int) {
         self.payload(libc::NFT_PAYLOAD_NETWORK_HEADER, offset, 4);
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        self.mask(mask);
+        self.mask(&mask.to_be_bytes());
         self.compare(comparison, &(u32::from(address) & mask).to_be_bytes());
     }
 
@@ -273,12 +311,12 @@ impl Expressions<'_, '_> {
         });
     }
 
-    fn mask(&mut self, mask: u32) {
+    fn mask(&mut self, mask: &[u8; 4]) {
         self.expression("bitwise", |data| {
             data.big_endian_u32(NFTA_BITWISE_SREG, libc::NFT_REG_1 as u32);
             data.big_endian_u32(NFTA_BITWISE_DREG, libc::NFT_REG_1 as u32);
             data.big_endian_u32(NFTA_BITWISE_LEN, 4);
-            data.nest(NFTA_BITWISE_MASK, |value| value.bytes(NFTA_DATA_VALUE, &mask.to_be_bytes()));
+            data.nest(NFTA_BITWISE_MASK, |value| value.bytes(NFTA_DATA_VALUE, mask));
             data.nest(NFTA_BITWISE_XOR, |value| value.bytes(NFTA_DATA_VALUE, &[0; 4]));
         });
     }

@@ -9,7 +9,7 @@ use super::internet::Internet;
 use super::node::log_store::LogStore;
 use super::node::{NodeAgent, NodeConfig};
 use super::pilot::{Pilot, PilotConfig};
-use super::{base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, service_proxy, supervisor};
+use super::{base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, lab_kinds, network, supervisor};
 use crate::api;
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -104,7 +104,7 @@ async fn boot(folder: &Path) -> Result<api::Server, String> {
 
     let fabric = Fabric::new().await.map_err(|error| error.to_string())?;
     let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
-    tokio::spawn(service_proxy::run(client.clone(), fabric.clone(), internet, log));
+    let network = network::start(client.clone(), fabric.clone(), internet, Arc::new(log));
 
     tokio::spawn(controllers::run(controllers::Config {
         client: client.clone(),
@@ -126,6 +126,7 @@ async fn boot(folder: &Path) -> Result<api::Server, String> {
             log(line);
             pilot_lines.push(line);
         }),
+        network,
     })
     .await
     .map_err(|error| error.to_string())?;
@@ -176,8 +177,12 @@ async fn start_api(
         chain_pem: server_identity.chain_pem,
         key_pem: server_identity.key_pem,
         client_ca_pem: ca.root_pem(),
-        custom_resources: istio_kinds::istio_kinds(),
-        admission: vec![Arc::new(controllers::injection::Injector), Arc::new(istio_admission::IstioAdmission)],
+        custom_resources: [istio_kinds::istio_kinds(), lab_kinds::lab_kinds()].concat(),
+        admission: vec![
+            Arc::new(controllers::injection::Injector),
+            Arc::new(istio_admission::IstioAdmission),
+            Arc::new(lab_kinds::LabAdmission),
+        ],
     };
     let server = api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
 

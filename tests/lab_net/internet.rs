@@ -3,10 +3,10 @@
 use crate::network::{pod, shell};
 use egress_scn::lab::authority::{Authority, Leaf};
 use egress_scn::lab::fabric::Fabric;
-use egress_scn::lab::internet::{CertificateFault, Internet, ServiceName, Site, TlsVersions};
+use egress_scn::lab::internet::{Internet, ServiceName, Site};
 use egress_scn::lab::pod_files::PodFile;
 use egress_scn::lab::sandbox::Sandbox;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -109,34 +109,84 @@ pub async fn servers_refuse_what_real_ones_refuse() {
 pub async fn a_site_does_as_it_is_told() {
     let (pod, internet) = pod_on_internet().await;
     let get = "-w ' %{http_code}' https://httpbin.org/get";
-    let set = async |site: Site| internet.set_site("httpbin.org", Some(site)).await.unwrap();
-    set(Site { status: Some(503), body: Some("busy".into()), ..Site::default() }).await;
+    let set = async |spec: Value| {
+        let mut spec = spec;
+        spec["hosts"] = json!(["httpbin.org"]);
+        internet.set_sites(vec![Site::read(&spec).unwrap()]).await.unwrap()
+    };
+    set(json!({"status": 503, "body": "busy", "headers": {"retry-after": "3"}})).await;
     assert_eq!(curl(&pod, get).await, (0, "busy 503".into()));
-    set(Site { down: true, ..Site::default() }).await;
+    assert!(curl(&pod, &format!("-I {get}")).await.1.contains("retry-after: 3"));
+    set(json!({"availability": "Refused"})).await;
     assert_eq!(curl(&pod, get).await.0, 7);
     assert_eq!(curl(&pod, "-o /dev/null https://example.org/").await.0, 0, "only that site is down");
-    set(Site { versions: TlsVersions::Only13, ..Site::default() }).await;
+    set(json!({"availability": "Down"})).await;
+    assert_eq!(curl(&pod, &format!("--connect-timeout 0.3 {get}")).await.0, 28);
+    set(json!({"tls": {"minVersion": "1.3"}})).await;
     assert_eq!(curl(&pod, &format!("--tls-max 1.2 {get}")).await.0, 35);
-    set(Site { versions: TlsVersions::Only12, ..Site::default() }).await;
+    set(json!({"tls": {"maxVersion": "1.2"}})).await;
     assert_eq!(curl(&pod, &format!("--tlsv1.3 {get}")).await.0, 35);
-    for fault in [CertificateFault::WrongName, CertificateFault::UnknownAuthority, CertificateFault::Expired] {
-        set(Site { certificate: Some(fault), ..Site::default() }).await;
-        assert_eq!(curl(&pod, get).await.0, 60, "{fault:?}");
+    for fault in ["WrongHost", "Untrusted", "Expired"] {
+        set(json!({"tls": {"certificate": fault}})).await;
+        assert_eq!(curl(&pod, get).await.0, 60, "{fault}");
     }
     let clients = Authority::new("clients").unwrap();
-    set(Site { client_authority: Some(clients.root_pem()), ..Site::default() }).await;
-    assert_ne!(curl(&pod, get).await.0, 0);
     let folder = tempfile::tempdir().unwrap();
-    let identity = clients.issue(&Leaf::default()).unwrap();
+    let identity = clients.issue(&Leaf { uris: vec!["spiffe://a/ns/b/sa/c".into()], ..Leaf::default() }).unwrap();
     std::fs::write(folder.path().join("identity.pem"), identity.chain_pem + &identity.key_pem).unwrap();
-    let with = format!("-o /dev/null --cert {}/identity.pem {get}", folder.path().display());
-    assert_eq!(curl(&pod, &with).await, (0, " 200".into()));
-    internet.set_site("httpbin.org", None).await.unwrap();
+    let with = format!("--cert {}/identity.pem {get}", folder.path().display());
+    set(json!({"tls": {"clientCertificate": "Required", "clientAuthority": clients.root_pem()}})).await;
+    assert_ne!(curl(&pod, get).await.0, 0);
+    assert_eq!(curl(&pod, &format!("-o /dev/null {with}")).await, (0, " 200".into()));
+    let strangers = Authority::new("strangers").unwrap();
+    set(json!({"tls": {"clientCertificate": "Required", "clientAuthority": strangers.root_pem()}})).await;
+    assert_ne!(curl(&pod, &with).await.0, 0);
+    set(json!({"answer": "Facts", "tls": {"clientCertificate": "Optional"}})).await;
+    let (code, said) = curl(&pod, &format!("{with} -H 'x-two: b'")).await;
+    let facts: Value = serde_json::from_str(said.trim_end_matches(" 200").trim()).unwrap();
+    assert_eq!((code, &facts["client"], &facts["tls"]), (0, &json!("spiffe://a/ns/b/sa/c"), &json!("1.3")));
+    assert_eq!((&facts["sni"], &facts["host"]), (&json!("httpbin.org"), &json!("httpbin.org")));
+    assert_eq!((&facts["http"], &facts["port"], &facts["source"]), (&json!("2"), &json!(443), &json!("10.244.0.5")));
+    assert_eq!(facts["headers"]["x-two"], "b");
+    assert!(!curl(&pod, get).await.1.contains("client"), "optional");
+    internet.set_sites(vec![]).await.unwrap();
     assert_eq!(curl(&pod, &format!("-o /dev/null {get}")).await, (0, " 200".into()));
-    set(Site { unresolved: true, ..Site::default() }).await;
+    set(json!({"dns": false})).await;
     assert_eq!(curl(&pod, get).await.0, 6);
-    set(Site { delay: Some(Duration::from_secs(5)), ..Site::default() }).await;
+    set(json!({"delay": "5s"})).await;
     assert_eq!(curl(&pod, &format!("--max-time 0.3 {get}")).await.0, 28);
+}
+
+/// Names, addresses and ports of a site's own; what is not its is closed, also for a name that nobody asked for before.
+pub async fn a_site_is_where_it_says() {
+    let (pod, internet) = pod_on_internet().await;
+    let site = |spec: Value| Site::read(&spec).unwrap();
+    internet
+        .set_sites(vec![
+            site(json!({"hosts": ["*.corp.internal"], "ports": [{"number": 444, "protocol": "HTTPS"}, {"number": 9}]})),
+            site(json!({"hosts": ["vip.example"], "addresses": ["10.100.7.7", "198.51.100.0/24"], "answer": "Facts",
+                "ports": [{"number": 80}, {"number": 81, "protocol": "ECHO"}, {"number": 82, "protocol": "TCP"}]})),
+            site(json!({"hosts": ["*"], "answer": "Facts", "tls": {"names": ["*"]}, "ports": [{"number": 5432}]})),
+        ])
+        .await
+        .unwrap();
+    let code = "-o /dev/null -w '%{http_code} %{remote_ip}'";
+    assert_eq!(curl(&pod, &format!("{code} https://a.corp.internal:444/")).await, (0, "200 203.0.113.13".into()));
+    for closed in ["http://a.corp.internal/", "https://b.corp.internal/", "https://vip.example/"] {
+        assert_eq!(curl(&pod, closed).await.0, 7, "{closed}");
+    }
+    assert_eq!(curl(&pod, &format!("{code} http://vip.example/")).await, (0, "200 10.100.7.7".into()));
+    assert_eq!(curl(&pod, &format!("{code} http://198.51.100.9/")).await, (0, "200 198.51.100.9".into()));
+    let echoed = "echo ping | timeout 2 bash -c 'exec 3<>/dev/tcp/10.100.7.7/81; cat >&3; head -n1 <&3'";
+    assert_eq!(shell(&pod, echoed).await.1, "ping\n");
+    assert_eq!(shell(&pod, &echoed.replace("/81", "/82")).await.1, "");
+    // A site of every name closes nothing, and here shows any name's certificate.
+    let astray = "--connect-to httpbin.org:443:example.org:443";
+    assert_eq!(curl(&pod, &format!("{code} {astray} https://httpbin.org/")).await, (0, "200 203.0.113.12".into()));
+    assert_eq!(curl(&pod, &format!("{code} https://x.example:5432/")).await.0, 0);
+    internet.set_sites(vec![]).await.unwrap();
+    assert_eq!(curl(&pod, &format!("{code} https://vip.example/")).await.1, "200 203.0.113.16");
+    assert_eq!(curl(&pod, "http://10.100.7.7/").await.0, 7);
 }
 
 pub async fn further_ports_speak_what_the_client_begins_with() {

@@ -38,6 +38,10 @@ const INSIDE: &[(&str, Inside)] = &[
         Box::pin(internet::further_ports_speak_what_the_client_begins_with())
     }),
     ("a_site_does_as_it_is_told", || Box::pin(internet::a_site_does_as_it_is_told())),
+    ("a_site_is_where_it_says", || Box::pin(internet::a_site_is_where_it_says())),
+    ("filters_keep_packets_from_where_they_may_not_go", || {
+        Box::pin(network::filters_keep_packets_from_where_they_may_not_go())
+    }),
     ("a_real_sidecar_passes_captured_connections", || Box::pin(envoy::a_real_sidecar_passes_captured_connections())),
     ("a_pod_cannot_write_the_hosts_files", || Box::pin(network::a_pod_cannot_write_the_hosts_files())),
     ("the_hosts_resolver_is_out_of_sight", || Box::pin(network::the_hosts_resolver_is_out_of_sight())),

@@ -2,7 +2,7 @@
 
 use egress_scn::lab::capture::{CaptureRules, Included};
 use egress_scn::lab::fabric::{DNS_ADDRESS, Fabric, ServicePort};
-use egress_scn::lab::netfilter::Protocol;
+use egress_scn::lab::netfilter::{Act, Chain, Hook, Match, Protocol, Rule};
 use egress_scn::lab::pod_files::PodFile;
 use egress_scn::lab::process::ProcessSpec;
 use egress_scn::lab::sandbox::{Capture, Sandbox, SandboxSpec};
@@ -279,4 +279,38 @@ pub fn connect(address: &str, mark: Option<&str>, source: Option<&str>) -> std::
         Err(error) => println!("{error}"),
     }
     std::process::ExitCode::SUCCESS
+}
+
+/// A drop is silent, a reset is heard, and what stands goes on where that is allowed.
+pub async fn filters_keep_packets_from_where_they_may_not_go() {
+    let fabric = Fabric::new().await.unwrap();
+    let (one, two) = (fabric.sandbox(pod(5)).await.unwrap(), fabric.sandbox(pod(6)).await.unwrap());
+    let listener = two.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8080)).await.unwrap();
+    let site = fabric.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 443)).await.unwrap();
+    let rule = |when: &[Match], then| Rule { when: when.to_vec(), then };
+    let to_two = [Match::Protocol(Protocol::Tcp), Match::Destination(two.ip(), 32)];
+    let chain = |rules| vec![Chain { name: "test", hook: Hook::Filter(5), rules }];
+    let dropped = "timeout 0.3 bash -c 'exec 3<>/dev/tcp/10.244.0.6/8080'";
+    assert_eq!(try_connect(&one, "10.244.0.6", 8080).await, "connected");
+    drop(listener.accept().await.unwrap());
+    fabric.set_filters(chain(vec![rule(&to_two, Act::Drop)])).await.unwrap();
+    assert_eq!(shell(&one, dropped).await.0, 124, "silence");
+    assert_eq!(try_connect(&one, "203.0.113.10", 443).await, "connected");
+    drop(site.accept().await.unwrap());
+    fabric.set_filters(chain(vec![rule(&to_two, Act::Reset)])).await.unwrap();
+    assert_eq!(try_connect(&one, "10.244.0.6", 8080).await, "refused");
+    // By way of a Service the pod is meant just so.
+    let address = Ipv4Addr::new(10, 96, 0, 77);
+    let endpoints = vec![SocketAddrV4::new(two.ip(), 8080)];
+    fabric.route_services(vec![ServicePort { protocol: Protocol::Tcp, address, port: 80, endpoints }]).await.unwrap();
+    assert_eq!(try_connect(&one, "10.96.0.77", 80).await, "refused");
+    // Answers pass where only the asking is allowed.
+    let ports = rule(&[to_two[0], to_two[1], Match::DestinationPorts(8000, 8081)], Act::Pass);
+    let only = |from: Ipv4Addr| rule(&[Match::Source(from, 32)], Act::Drop);
+    let standing = rule(&[Match::Standing], Act::Pass);
+    fabric.set_filters(chain(vec![standing, ports, only(one.ip()), only(two.ip())])).await.unwrap();
+    assert_eq!(try_connect(&one, "10.96.0.77", 80).await, "connected");
+    assert_eq!(shell(&one, "timeout 0.3 bash -c 'exec 3<>/dev/tcp/203.0.113.10/443'").await.0, 124);
+    fabric.set_filters(vec![]).await.unwrap();
+    assert_eq!(try_connect(&one, "203.0.113.10", 443).await, "connected");
 }

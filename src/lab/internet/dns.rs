@@ -1,10 +1,10 @@
 //! The lab's DNS server (RFC 1035): addresses (A) and aliases (CNAME); every name that exists has no other records,
 //! so that a question for IPv6 is answered at once with nothing.
 
-use super::World;
-use super::names::{Found, Names};
+use super::names::Found;
+use super::{Outside, World};
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, CNAME};
+use hickory_proto::rr::rdata::{A, CNAME, SRV};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use std::io;
 use std::sync::Arc;
@@ -20,24 +20,25 @@ const IDLE: Duration = Duration::from_secs(30);
 /// An alias of an alias, so many times; then the chain is cut.
 const MOST_ALIASES: usize = 8;
 
-pub(super) async fn serve_udp(socket: UdpSocket, world: Arc<World>) {
+pub(super) async fn serve_udp(socket: UdpSocket, outside: Arc<Outside>) {
     let mut question = [0; 4096];
     loop {
         // Errors here are those of an earlier answer whose asker has gone.
         let Ok((length, asker)) = socket.recv_from(&mut question).await else { continue };
-        if let Some(answer) = world.names(|names| answer(&question[..length], names)) {
+        if let Some(answer) = answer(&question[..length], &outside.world) {
+            outside.name_was_told().await;
             let _ = socket.send_to(&answer, asker).await;
         }
     }
 }
 
-pub(super) async fn serve_tcp(listener: TcpListener, world: Arc<World>) {
+pub(super) async fn serve_tcp(listener: TcpListener, outside: Arc<Outside>) {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    clients.spawn(serve_client(stream, world.clone()));
+                    clients.spawn(serve_client(stream, outside.clone()));
                 }
             }
             Some(_) = clients.join_next() => {}
@@ -46,19 +47,20 @@ pub(super) async fn serve_tcp(listener: TcpListener, world: Arc<World>) {
 }
 
 /// Ends with an error when the client closes or is silent, which is the usual end.
-async fn serve_client(mut stream: TcpStream, world: Arc<World>) -> io::Result<()> {
+async fn serve_client(mut stream: TcpStream, outside: Arc<Outside>) -> io::Result<()> {
     loop {
         let length = tokio::time::timeout(IDLE, stream.read_u16()).await??;
         let mut question = vec![0; length.into()];
         tokio::time::timeout(IDLE, stream.read_exact(&mut question)).await??;
-        let Some(answer) = world.names(|names| answer(&question, names)) else { return Ok(()) };
+        let Some(answer) = answer(&question, &outside.world) else { return Ok(()) };
+        outside.name_was_told().await;
         stream.write_u16(answer.len() as u16).await?;
         stream.write_all(&answer).await?;
     }
 }
 
 /// The answer to a message; `None` if it is no question at all.
-fn answer(question: &[u8], names: &mut Names) -> Option<Vec<u8>> {
+fn answer(question: &[u8], world: &World) -> Option<Vec<u8>> {
     let message = match Message::from_vec(question) {
         Ok(message) if message.metadata.message_type == MessageType::Query => message,
         Ok(_) => return None,
@@ -74,7 +76,7 @@ fn answer(question: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     response.metadata.response_code = match message.queries.as_slice() {
         _ if message.metadata.op_code != OpCode::Query => ResponseCode::NotImp,
         [query] if query.query_class() == DNSClass::IN => {
-            add_answers(&mut response, query.name(), query.query_type(), names)
+            add_answers(&mut response, query.name(), query.query_type(), world)
         }
         [_] => ResponseCode::Refused,
         _ => ResponseCode::FormErr,
@@ -82,10 +84,13 @@ fn answer(question: &[u8], names: &mut Names) -> Option<Vec<u8>> {
     response.to_vec().ok()
 }
 
-fn add_answers(response: &mut Message, name: &Name, kind: RecordType, names: &mut Names) -> ResponseCode {
+fn add_answers(response: &mut Message, name: &Name, kind: RecordType, world: &World) -> ResponseCode {
     let mut name = name.clone();
+    if name.to_ascii().starts_with('_') {
+        return add_places(response, &name, kind, world);
+    }
     for _ in 0..MOST_ALIASES {
-        match names.look_up(name.to_ascii().trim_end_matches('.')) {
+        match world.look_up(name.to_ascii().trim_end_matches('.')) {
             Found::NoSuchName => return ResponseCode::NXDomain,
             Found::Addresses(addresses) => {
                 if matches!(kind, RecordType::A | RecordType::ANY) {
@@ -109,23 +114,46 @@ fn add_answers(response: &mut Message, name: &Name, kind: RecordType, names: &mu
     ResponseCode::ServFail
 }
 
+/// `_http._tcp.web.shop.svc.cluster.local` (RFC 2782), each place as likely as the other.
+fn add_places(response: &mut Message, name: &Name, kind: RecordType, world: &World) -> ResponseCode {
+    const WEIGHT: u16 = 100;
+    let places = world.names(|names| names.service_places(name.to_ascii().trim_end_matches('.')));
+    if places.is_empty() {
+        return ResponseCode::NXDomain;
+    }
+    if matches!(kind, RecordType::SRV | RecordType::ANY) {
+        for place in places {
+            let Ok(target) = Name::from_ascii(format!("{}.", place.target)) else { return ResponseCode::ServFail };
+            let data = RData::SRV(SRV::new(0, WEIGHT, place.port, target));
+            response.add_answer(Record::from_rdata(name.clone(), VALID_SECONDS, data));
+        }
+    }
+    ResponseCode::NoError
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::internet::ServiceName;
+    use crate::lab::internet::{ServiceName, ServicePlace};
     use hickory_proto::op::Query;
     use std::collections::BTreeMap;
 
     fn ask(name: &str, kind: RecordType) -> Message {
-        let mut names = Names::default();
-        names.set_services(BTreeMap::from([
+        let world = World::default();
+        let services = BTreeMap::from([
             ("far.ns.svc.cluster.local".to_string(), ServiceName::Alias("httpbin.org".to_string())),
             ("loop.ns.svc.cluster.local".to_string(), ServiceName::Alias("loop.ns.svc.cluster.local".to_string())),
-        ]));
+        ]);
+        let target = "web.ns.svc.cluster.local".to_string();
+        world.names(|names| {
+            names.set_services(services);
+            let places = vec![ServicePlace { port: 8000, target }];
+            names.set_service_ports(BTreeMap::from([("_http._tcp.web.ns.svc.cluster.local".to_string(), places)]));
+        });
         let mut question = Message::query();
         question.metadata.recursion_desired = true;
         question.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-        let answer = answer(&question.to_vec().unwrap(), &mut names).unwrap();
+        let answer = answer(&question.to_vec().unwrap(), &world).unwrap();
         let answer = Message::from_vec(&answer).unwrap();
         assert_eq!((answer.metadata.id, answer.queries.len()), (question.metadata.id, 1));
         answer
@@ -150,14 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn a_services_named_port_is_told() {
+        let found = ask("_http._tcp.web.ns.svc.cluster.local.", RecordType::SRV);
+        let target = Name::from_ascii("web.ns.svc.cluster.local.").unwrap();
+        assert_eq!(found.answers[0].data, RData::SRV(SRV::new(0, 100, 8000, target)));
+        let absent = ask("_grpc._tcp.web.ns.svc.cluster.local.", RecordType::SRV);
+        assert_eq!(absent.metadata.response_code, ResponseCode::NXDomain);
+    }
+
+    #[test]
     fn what_is_no_question_gets_no_answer_or_a_format_error() {
-        let mut names = Names::default();
-        assert_eq!(answer(&[], &mut names), None);
-        assert_eq!(answer(&[7], &mut names), None);
-        let garbled = answer(&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 99], &mut names).unwrap();
+        let world = World::default();
+        assert_eq!(answer(&[], &world), None);
+        assert_eq!(answer(&[7], &world), None);
+        let garbled = answer(&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 99], &world).unwrap();
         let garbled = Message::from_vec(&garbled).unwrap();
         assert_eq!((garbled.metadata.id, garbled.metadata.response_code), (7, ResponseCode::FormErr));
         let response = Message::response(7, OpCode::Query).to_vec().unwrap();
-        assert_eq!(answer(&response, &mut names), None, "or two servers would answer each other for ever");
+        assert_eq!(answer(&response, &world), None, "or two servers would answer each other for ever");
     }
 }

@@ -3,22 +3,26 @@
 //! It lives in the fabric's network, where every address that is no pod's and no Service's ends. Nothing of it reaches
 //! the host or the real internet.
 
+mod any_client;
 mod certificates;
 mod dns;
+mod facts;
 mod httpbin;
 mod names;
+mod outside;
 mod prefixed;
 mod site;
 mod sites;
 
-pub use names::{ServiceName, minted_address};
-pub use site::{CertificateFault, Site, TlsVersions};
+pub use names::{ServiceName, ServicePlace, minted_address};
+pub use site::{
+    Answer, Availability, Certificate, ClientCertificate, Site, SitePort, SiteTls, Speaks, SpecFault, TlsVersion,
+};
 
 use super::authority::Authority;
 use super::fabric::{DNS_ADDRESS, Fabric};
 use super::obstacle::Obstacle;
-use names::Names;
-use site::SiteTable;
+use outside::{Outside, World};
 use sites::SiteServer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -27,8 +31,7 @@ use tokio::task::JoinSet;
 
 /// The lab's internet, as long as it is not dropped.
 pub struct Internet {
-    fabric: Fabric,
-    world: Arc<World>,
+    outside: Arc<Outside>,
     server: SiteServer,
     state: Mutex<Serving>,
 }
@@ -39,36 +42,18 @@ struct Serving {
     ports: BTreeSet<u16>,
 }
 
-/// What DNS and sites share.
-#[derive(Default)]
-struct World {
-    names: Mutex<Names>,
-    sites: Mutex<SiteTable>,
-}
-
-impl World {
-    fn names<T>(&self, act: impl FnOnce(&mut Names) -> T) -> T {
-        // Tables are whole whenever their lock is free, even after a panic elsewhere.
-        act(&mut self.names.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn sites<T>(&self, act: impl FnOnce(&mut SiteTable) -> T) -> T {
-        act(&mut self.sites.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 impl Internet {
     /// Serves DNS at [`DNS_ADDRESS`], HTTP on port 80 and HTTPS on port 443 of every outside address.
     /// `authority` is the outside authority, which pods must trust to find the sites' certificates valid.
     pub async fn start(fabric: &Fabric, authority: Arc<Authority>) -> Result<Internet, Obstacle> {
-        let world = Arc::new(World::default());
+        let outside = Arc::new(Outside::new(fabric.clone()));
         let mut tasks = JoinSet::new();
         let address = SocketAddrV4::new(DNS_ADDRESS, 53);
-        tasks.spawn(dns::serve_udp(fabric.bind_udp(address).await?, world.clone()));
-        tasks.spawn(dns::serve_tcp(fabric.listen_tcp(address).await?, world.clone()));
-        let server = SiteServer::new(world.clone(), authority);
+        tasks.spawn(dns::serve_udp(fabric.bind_udp(address).await?, outside.clone()));
+        tasks.spawn(dns::serve_tcp(fabric.listen_tcp(address).await?, outside.clone()));
+        let server = SiteServer::new(outside.world.clone(), authority);
         let state = Mutex::new(Serving { tasks, ports: BTreeSet::new() });
-        let internet = Internet { fabric: fabric.clone(), world, server, state };
+        let internet = Internet { outside, server, state };
         internet.open_port(80).await?;
         internet.open_port(443).await?;
         Ok(internet)
@@ -76,28 +61,34 @@ impl Internet {
 
     /// Names and addresses of Services, by fully qualified name without the last dot, in place of those before.
     pub fn set_services(&self, services: BTreeMap<String, ServiceName>) {
-        self.world.names(|names| names.set_services(services));
+        self.outside.world.names(|names| names.set_services(services));
     }
 
-    /// How a site behaves from now on; `None` for as every site does. Connections already made go on as they are.
-    pub async fn set_site(&self, host: &str, site: Option<Site>) -> Result<(), Obstacle> {
-        let host = host.to_ascii_lowercase();
-        let unresolved = site.as_ref().is_some_and(|site| site.unresolved);
-        self.world.names(|names| names.hide(&host, unresolved));
-        self.world.sites(|sites| sites.set(&host, site));
-        let down = self.world.sites(|sites| sites.down());
-        let addresses = down.iter().filter_map(|host| self.outside_address(host)).collect();
-        self.fabric.refuse(addresses).await
+    /// Where the named ports of Services are, by `_PORT._PROTOCOL.SERVICE`, in place of those before.
+    pub fn set_service_ports(&self, ports: BTreeMap<String, Vec<ServicePlace>>) {
+        self.outside.world.names(|names| names.set_service_ports(ports));
     }
 
-    /// Serves a further port on every outside address. 8000 and 8080 speak plain HTTP, 8443 and 9443 HTTPS; every other
-    /// port speaks what the client begins with, echoes what is neither TLS nor HTTP, and is a proxy (CONNECT).
+    /// How sites behave from now on, in place of before; of equals the first wins. Connections already made go on as
+    /// they are.
+    ///
+    /// # Errors
+    /// A port that cannot be opened, or rules that the kernel refuses.
+    pub async fn set_sites(&self, sites: Vec<Site>) -> Result<(), Obstacle> {
+        for port in sites.iter().flat_map(Site::open_ports).collect::<BTreeSet<_>>() {
+            self.open_port(port).await?;
+        }
+        self.outside.world.sites(|table| table.set(sites.into_iter().map(Arc::new).collect()));
+        self.outside.put_into_force().await
+    }
+
+    /// Serves a further port on every outside address; see [`Speaks::usual`].
     pub async fn open_port(&self, port: u16) -> Result<(), Obstacle> {
         let open = |state: &mut Serving| state.ports.insert(port);
         if !open(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let listener = self.fabric.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).await?;
+        let listener = self.outside.fabric.listen_tcp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)).await?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tasks.spawn(self.server.clone().serve(listener));
         Ok(())
@@ -105,6 +96,6 @@ impl Internet {
 
     /// The address an outside name has, as DNS tells it; `None` if it has none.
     pub fn outside_address(&self, host: &str) -> Option<Ipv4Addr> {
-        self.world.names(|names| names.outside(host))
+        self.outside.world.outside_address(host)
     }
 }

@@ -1,6 +1,6 @@
 //! Which name has which address. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// What a Service's name stands for.
@@ -10,6 +10,13 @@ pub enum ServiceName {
     Addresses(Vec<Ipv4Addr>),
     /// An ExternalName Service: another name.
     Alias(String),
+}
+
+/// A named port of a Service: the port, and the name of what has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePlace {
+    pub port: u16,
+    pub target: String,
 }
 
 /// What DNS says about a name.
@@ -38,42 +45,44 @@ const LAST_FURTHER: u32 = u32::from_be_bytes([198, 19, 255, 254]);
 #[derive(Debug, Default)]
 pub struct Names {
     services: BTreeMap<String, ServiceName>,
+    /// What `_http._tcp.NAME` stands for.
+    ports: BTreeMap<String, Vec<ServicePlace>>,
     minted: BTreeMap<String, Ipv4Addr>,
-    /// Outside names that DNS shall not know. They keep their addresses.
-    hidden: BTreeSet<String>,
 }
 
 impl Names {
-    pub fn hide(&mut self, name: &str, hidden: bool) {
-        if hidden {
-            self.hidden.insert(name.to_ascii_lowercase())
-        } else {
-            self.hidden.remove(&name.to_ascii_lowercase())
-        };
-    }
-
     pub fn set_services(&mut self, services: BTreeMap<String, ServiceName>) {
         self.services = services.into_iter().map(|(name, service)| (name.to_ascii_lowercase(), service)).collect();
     }
 
-    /// Answers for a name, given without the last dot.
-    pub fn look_up(&mut self, name: &str) -> Found {
-        let name = name.to_ascii_lowercase();
-        match self.services.get(&name) {
-            Some(ServiceName::Addresses(addresses)) => return Found::Addresses(addresses.clone()),
-            Some(ServiceName::Alias(other)) => return Found::Alias(other.clone()),
-            None => {}
-        }
-        if self.hidden.contains(&name) {
-            return Found::NoSuchName;
-        }
-        self.outside(&name).map_or(Found::NoSuchName, |address| Found::Addresses(vec![address]))
+    pub fn set_service_ports(&mut self, ports: BTreeMap<String, Vec<ServicePlace>>) {
+        self.ports = ports.into_iter().map(|(name, places)| (name.to_ascii_lowercase(), places)).collect();
     }
 
-    /// The address of an outside name, minted at the first question.
-    pub fn outside(&mut self, name: &str) -> Option<Ipv4Addr> {
+    /// What a Service's name stands for, given without the last dot.
+    pub fn service(&self, name: &str) -> Option<Found> {
+        self.services.get(&name.to_ascii_lowercase()).map(|service| match service {
+            ServiceName::Addresses(addresses) => Found::Addresses(addresses.clone()),
+            ServiceName::Alias(other) => Found::Alias(other.clone()),
+        })
+    }
+
+    /// Where a Service's named port is (SRV).
+    pub fn service_places(&self, name: &str) -> Vec<ServicePlace> {
+        self.ports.get(&name.to_ascii_lowercase()).cloned().unwrap_or_default()
+    }
+
+    /// The outside names that have addresses already.
+    pub fn known(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {
+        let minted = self.minted.iter().map(|(name, at)| (name.as_str(), *at));
+        WELL_KNOWN.iter().map(|(name, at)| (*name, *at)).chain(minted)
+    }
+
+    /// The address of an outside name, minted at the first question; also of one that the real internet could not have,
+    /// if it is `named` by a site.
+    pub fn outside(&mut self, name: &str, named: bool) -> Option<Ipv4Addr> {
         let name = name.to_ascii_lowercase();
-        if !can_be_outside(&name) {
+        if is_of_cluster(&name) || !named && !can_be_outside(&name) {
             return None;
         }
         if let Some((_, address)) = WELL_KNOWN.iter().find(|(known, _)| *known == name) {
@@ -89,9 +98,7 @@ impl Names {
 
     /// The outside name at an address, if one was told to be there.
     pub fn at(&self, address: Ipv4Addr) -> Option<&str> {
-        let well_known = WELL_KNOWN.iter().map(|(name, at)| (*name, *at));
-        let minted = self.minted.iter().map(|(name, at)| (name.as_str(), *at));
-        well_known.chain(minted).find(|(_, at)| *at == address).map(|(name, _)| name)
+        self.known().find(|(_, at)| *at == address).map(|(name, _)| name)
     }
 }
 
@@ -108,16 +115,14 @@ pub fn minted_address(number: u32) -> Option<Ipv4Addr> {
 /// Whether the real internet could have such a host name: at least two labels, a top level that is not reserved
 /// (RFC 6761, RFC 6762), and not the cluster's own domain.
 fn can_be_outside(name: &str) -> bool {
-    let of_cluster = name == CLUSTER_DOMAIN || name.ends_with(".cluster.local");
     let reserved = ["local", "localhost", "invalid", "onion", "internal", "arpa"];
     let top = name.rsplit('.').next().unwrap_or_default();
     let is_number = top.bytes().all(|byte| byte.is_ascii_digit());
-    name.len() <= 253
-        && name.contains('.')
-        && !of_cluster
-        && !is_number
-        && !reserved.contains(&top)
-        && name.split('.').all(is_label)
+    name.len() <= 253 && name.contains('.') && !is_number && !reserved.contains(&top) && name.split('.').all(is_label)
+}
+
+fn is_of_cluster(name: &str) -> bool {
+    name == CLUSTER_DOMAIN || name.ends_with(".cluster.local")
 }
 
 fn is_label(label: &str) -> bool {
@@ -132,6 +137,13 @@ fn is_label(label: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Names {
+        fn look_up(&mut self, name: &str) -> Found {
+            let outside = |names: &mut Names| names.outside(name, false).map(|found| Found::Addresses(vec![found]));
+            self.service(name).or_else(|| outside(self)).unwrap_or(Found::NoSuchName)
+        }
+    }
 
     fn address(text: &str) -> Found {
         Found::Addresses(vec![text.parse().unwrap()])

@@ -3,19 +3,20 @@
 
 use super::World;
 use super::certificates::Certificates;
+use super::facts::{self, Connection, TlsFacts};
 use super::httpbin;
 use super::prefixed::{Beginning, Prefixed};
-use super::site::Site;
+use super::site::{Answer, Site, Speaks};
 use crate::lab::authority::Authority;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,44 +29,12 @@ use tokio_rustls::LazyConfigAcceptor;
 const LARGEST_BODY: usize = 16 * 1024 * 1024;
 /// A client that does not begin within this time is left.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The longest time a site takes to answer, however it was told.
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
-
-/// What a port speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Port {
-    /// HTTP/1.1 and HTTP/2 without TLS.
-    Plain,
-    Tls,
-    /// Whatever the client begins with; a proxy too.
-    Any,
-}
-
-impl Port {
-    fn of(number: u16) -> Port {
-        match number {
-            80 | 8000 | 8080 => Port::Plain,
-            443 | 8443 | 9443 => Port::Tls,
-            _ => Port::Any,
-        }
-    }
-}
 
 /// Everything the sites share. Clones are the same.
 #[derive(Clone)]
 pub(super) struct SiteServer {
     world: Arc<World>,
     certificates: Arc<Certificates>,
-}
-
-/// Which connection a request came by.
-#[derive(Debug, Clone, Copy)]
-struct Connection {
-    client: IpAddr,
-    /// The address and port the client meant.
-    address: Ipv4Addr,
-    port: u16,
-    scheme: &'static str,
 }
 
 /// A connection, or the inside of a proxy's tunnel.
@@ -100,65 +69,75 @@ impl SiteServer {
         let (meant, client) = (stream.local_addr()?, stream.peer_addr()?.ip());
         let IpAddr::V4(address) = meant.ip() else { return Ok(()) };
         stream.set_nodelay(true)?;
-        self.connection(stream, Connection { client, address, port: meant.port(), scheme: "http" }).await
+        self.connection(stream, Connection { client, address, port: meant.port(), tls: None }).await
     }
 
     /// Boxed, since a proxy's tunnel holds a connection again.
     fn connection(
         self,
-        stream: impl Stream,
+        mut stream: impl Stream,
         connection: Connection,
     ) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>> {
         Box::pin(async move {
-            let (beginning, mut stream) = tokio::time::timeout(PATIENCE, Prefixed::look(stream)).await??;
-            match (Port::of(connection.port), beginning) {
-                (_, Beginning::Nothing) => Ok(()),
-                (Port::Tls | Port::Any, Beginning::Tls) => self.tls(stream, connection).await,
-                // TLS sent to a plain port is read as HTTP, which it is not, and answered so.
-                (Port::Plain, _) | (_, Beginning::Http) => self.http(stream, connection).await,
-                (_, Beginning::Other) => {
-                    let (mut from, mut to) = tokio::io::split(&mut stream);
-                    tokio::io::copy(&mut from, &mut to).await?;
-                    Ok(to.shutdown().await?)
+            let site = self.world.met(connection.address, None).0.unwrap_or_default();
+            let speaks = match site.speaks(connection.port) {
+                // A closed port of a site that was named just now; the network refuses it from the next connection on.
+                None => return Ok(()),
+                Some(Speaks::Echo) => return echo(stream).await,
+                Some(Speaks::Tcp) => {
+                    return Ok(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)?);
                 }
+                Some(speaks) => speaks,
+            };
+            let (beginning, stream) = tokio::time::timeout(PATIENCE, Prefixed::look(stream)).await??;
+            match (speaks, beginning) {
+                (_, Beginning::Nothing) => Ok(()),
+                // TLS sent to a plain port is read as HTTP, which it is not, and answered so.
+                (Speaks::Http, _) => self.http(stream, connection, speaks).await,
+                (_, Beginning::Tls) => self.tls(stream, connection, speaks).await,
+                (_, Beginning::Http) => self.http(stream, connection, speaks).await,
+                (_, Beginning::Other) => echo(stream).await,
             }
         })
     }
 
-    async fn tls(self, stream: impl Stream, connection: Connection) -> Result<(), Failure> {
+    async fn tls(self, stream: impl Stream, connection: Connection, speaks: Speaks) -> Result<(), Failure> {
         let start = tokio::time::timeout(PATIENCE, LazyConfigAcceptor::new(Default::default(), stream)).await??;
         let config = self.certificates.config(connection.address, start.client_hello().server_name())?;
         let stream = tokio::time::timeout(PATIENCE, start.into_stream(config)).await??;
-        let connection = Connection { scheme: "https", ..connection };
-        if Port::of(connection.port) == Port::Tls {
-            return self.http(stream, connection).await;
+        let connection = Connection { tls: Some(TlsFacts::of(stream.get_ref().1)), ..connection };
+        if speaks == Speaks::Https {
+            return self.http(stream, connection, speaks).await;
         }
         // Where anything is spoken, anything may be in TLS too; but not TLS again.
-        let (beginning, mut stream) = tokio::time::timeout(PATIENCE, Prefixed::look(stream)).await??;
+        let (beginning, stream) = tokio::time::timeout(PATIENCE, Prefixed::look(stream)).await??;
         if beginning == Beginning::Http {
-            return self.http(stream, connection).await;
+            return self.http(stream, connection, speaks).await;
         }
-        let (mut from, mut to) = tokio::io::split(&mut stream);
-        tokio::io::copy(&mut from, &mut to).await?;
-        Ok(to.shutdown().await?)
+        echo(stream).await
     }
 
-    async fn http(self, stream: impl Stream, connection: Connection) -> Result<(), Failure> {
+    async fn http(self, stream: impl Stream, connection: Connection, speaks: Speaks) -> Result<(), Failure> {
+        let connection = Arc::new(connection);
         let service = hyper::service::service_fn(move |request| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.answer(request, connection).await) }
+            let (server, connection) = (self.clone(), connection.clone());
+            async move { Ok::<_, Infallible>(server.answer(request, &connection, speaks).await) }
         });
         auto::Builder::new(TokioExecutor::new()).serve_connection_with_upgrades(TokioIo::new(stream), service).await
     }
 
-    async fn answer(&self, request: Request<Incoming>, connection: Connection) -> Response<Full<Bytes>> {
-        let port = Port::of(connection.port);
-        if port == Port::Tls && connection.scheme == "http" {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+        speaks: Speaks,
+    ) -> Response<Full<Bytes>> {
+        if speaks == Speaks::Https && connection.tls.is_none() {
             let mut answer = text(StatusCode::BAD_REQUEST, "The plain HTTP request was sent to HTTPS port\n".into());
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return answer;
         }
-        if port == Port::Any && request.method() == Method::CONNECT {
+        if speaks == Speaks::Proxy && request.method() == Method::CONNECT {
             return self.tunnel(request, connection);
         }
         let (head, body) = request.into_parts();
@@ -170,26 +149,30 @@ impl SiteServer {
         let of_header = || head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_string();
         let authority = head.uri.authority().map_or_else(of_header, ToString::to_string);
         let host = host_of(&authority).to_ascii_lowercase();
-        let site = self.world.sites(|sites| sites.get(&host));
+        let site = self.world.met(connection.address, Some(&host)).0.unwrap_or_default();
         if let Some(delay) = site.delay {
-            tokio::time::sleep(delay.min(LONGEST_DELAY)).await;
+            tokio::time::sleep(delay).await;
         }
-        let mut answer = if host == "httpbin.org" {
-            let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
-            let question = httpbin::Question {
-                method: head.method,
-                url: format!("{}://{authority}{target}", connection.scheme),
-                path: head.uri.path().to_string(),
-                query: head.uri.query().unwrap_or_default().to_string(),
-                headers: head.headers,
-                authority,
-                body: body.to_bytes(),
-                origin: connection.client,
-            };
-            httpbin::answer(question).await
-        } else {
-            let named = if host.is_empty() { connection.address.to_string() } else { host };
-            page(&named)
+        let kind = site.answer.unwrap_or(if host == "httpbin.org" { Answer::Httpbin } else { Answer::Page });
+        let mut answer = match kind {
+            Answer::Facts => facts::answer(&head, &authority, connection),
+            Answer::Page if host.is_empty() => page(&connection.address.to_string()),
+            Answer::Page => page(&host),
+            Answer::Httpbin => {
+                let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
+                let scheme = if connection.tls.is_some() { "https" } else { "http" };
+                let question = httpbin::Question {
+                    method: head.method,
+                    url: format!("{scheme}://{authority}{target}"),
+                    path: head.uri.path().to_string(),
+                    query: head.uri.query().unwrap_or_default().to_string(),
+                    headers: head.headers,
+                    authority,
+                    body: body.to_bytes(),
+                    origin: connection.client,
+                };
+                httpbin::answer(question).await
+            }
         };
         apply(&site, &mut answer);
         if only_head {
@@ -199,19 +182,19 @@ impl SiteServer {
     }
 
     /// A forward proxy: what comes through the tunnel reaches the site that was asked for.
-    fn tunnel(&self, request: Request<Incoming>, connection: Connection) -> Response<Full<Bytes>> {
+    fn tunnel(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
         let target = request.uri().authority().cloned();
         let found = target.as_ref().and_then(|target| {
             let port = target.port_u16()?;
             let literal = target.host().parse().ok();
-            let address = literal.or_else(|| self.world.names(|names| names.outside(target.host())))?;
+            let address = literal.or_else(|| self.world.outside_address(target.host()))?;
             Some((address, port))
         });
         let Some((address, port)) = found else {
             return text(StatusCode::BAD_GATEWAY, "The proxy does not know this host\n".into());
         };
         let server = self.clone();
-        let inside = Connection { address, port, scheme: "http", ..connection };
+        let inside = Connection { client: connection.client, address, port, tls: None };
         tokio::spawn(async move {
             // A tunnel that does not come about is the client's to see.
             if let Ok(upgraded) = hyper::upgrade::on(request).await {
@@ -220,6 +203,12 @@ impl SiteServer {
         });
         Response::new(Full::default())
     }
+}
+
+async fn echo(stream: impl Stream) -> Result<(), Failure> {
+    let (mut from, mut to) = tokio::io::split(stream);
+    tokio::io::copy(&mut from, &mut to).await?;
+    Ok(to.shutdown().await?)
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -253,6 +242,11 @@ fn apply(site: &Site, answer: &mut Response<Full<Bytes>>) {
     if let Some(body) = &site.body {
         *answer.body_mut() = Full::from(body.clone());
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
+    for (name, value) in &site.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            answer.headers_mut().insert(name, value);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP interface that istiod has on its port 15014, as far as people and this tool use it, and
 //! one thing more: whether every proxy has everything.
 
+use super::Follower;
 use super::push::Progress;
 use crate::lab::bootstrap::ISTIO_VERSION;
 use crate::xds::{NodeStatus, ResourceType, Server};
@@ -20,6 +21,7 @@ pub struct Debug {
     pub asked: watch::Sender<u64>,
     /// A resourceVersion to list up to, where the API tells of none.
     pub wanted: watch::Sender<u64>,
+    pub network: Follower,
 }
 
 /// How long the API may take to send its bookmarks. The lab's own does so with each write; a
@@ -93,6 +95,13 @@ impl Debug {
             Ok(progress) => (progress.seen, progress.version),
             Err(_) => return text(StatusCode::SERVICE_UNAVAILABLE, "the pilot has ended\n"),
         };
+        let mut in_force = self.network.seen.clone();
+        if tokio::time::timeout(BOOKMARKS, in_force.wait_for(|seen| *seen >= wanted)).await.is_err() {
+            self.network.wanted.send_modify(|before| *before = wanted.max(*before));
+        }
+        if in_force.wait_for(|seen| *seen >= wanted).await.is_err() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "the lab's network has ended\n");
+        }
         let nodes = self.server.synced(version).await;
         let proxies: Vec<Value> = nodes.iter().filter(|node| node.connected).map(told).collect();
         json_text(&json!({"rv": wanted, "seen": seen, "version": version, "proxies": proxies}))

@@ -12,7 +12,7 @@ pub struct Kind {
     pub only: Option<(&'static str, &'static str)>,
 }
 
-const fn kind(api_version: &'static str, kind: &'static str, plural: &'static str) -> Kind {
+pub const fn kind(api_version: &'static str, kind: &'static str, plural: &'static str) -> Kind {
     Kind { api_version, kind, plural, only: None }
 }
 
@@ -67,8 +67,12 @@ impl Kind {
         fields.insert("apiVersion".into(), self.api_version.into());
         fields.insert("kind".into(), self.kind.into());
         if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
-            for counted in ["managedFields", "resourceVersion", "generation", "selfLink"] {
+            for counted in ["managedFields", "resourceVersion", "selfLink"] {
                 metadata.remove(counted);
+            }
+            // Of the lab's own kinds it is told which generation is in force.
+            if !self.api_version.starts_with("lab.") {
+                metadata.remove("generation");
             }
         }
         match self.kind {

@@ -8,12 +8,13 @@
 
 mod certificates;
 mod debug;
-mod kinds;
-mod log;
+pub(super) mod kinds;
+pub(super) mod log;
+pub(super) mod objects;
 mod proxy;
 mod push;
 mod store;
-mod watch;
+pub(super) mod watch;
 
 use crate::lab::authority::Authority;
 use crate::xds;
@@ -38,6 +39,17 @@ pub struct PilotConfig {
     /// What proxies trust outside of the mesh (`file-root:system`).
     pub outside_root_pem: String,
     pub log: LogSink,
+    /// The lab's network: what is synced is in force there too.
+    pub network: Follower,
+}
+
+/// How far another part of the lab has taken the API's changes in.
+#[derive(Clone)]
+pub struct Follower {
+    /// The resourceVersion up to which all is in force.
+    pub seen: tokio::sync::watch::Receiver<u64>,
+    /// One to list up to, where the API tells of none.
+    pub wanted: tokio::sync::watch::Sender<u64>,
 }
 
 /// A running pilot. It ends when dropped.
@@ -59,11 +71,18 @@ impl Pilot {
         let log = log::Log::new(config.log);
         let (wanted, waited_for) = tokio::sync::watch::channel(0);
         for index in 0..kinds::KINDS.len() {
-            tasks.spawn(watch::follow(config.client.clone(), index, changes.clone(), waited_for.clone(), log.clone()));
+            tasks.spawn(watch::follow(
+                config.client.clone(),
+                kinds::KINDS,
+                index,
+                changes.clone(),
+                waited_for.clone(),
+                log.clone(),
+            ));
         }
         let (asked, asked_for) = tokio::sync::watch::channel(0);
         let pusher = Pusher::new(server.clone(), config.mesh_authority, config.outside_root_pem, asked_for, log);
-        let debug = Arc::new(Debug { server, progress: pusher.progress(), asked, wanted });
+        let debug = Arc::new(Debug { server, progress: pusher.progress(), asked, wanted, network: config.network });
         tasks.spawn(pusher.run(changed, connections));
         Ok(Pilot { debug, tasks: Mutex::new(tasks) })
     }

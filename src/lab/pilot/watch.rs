@@ -1,7 +1,7 @@
 //! Follows one kind: list, then watch with bookmarks, for ever. Every event carries how far the kind
 //! has been seen, so that the pilot can say "everything up to resourceVersion N is in".
 
-use super::kinds::KINDS;
+use super::kinds::Kind;
 use super::log::Log;
 use futures::StreamExt;
 use kube::core::params::{ListParams, WatchParams};
@@ -28,7 +28,7 @@ pub enum What {
 
 #[derive(Debug)]
 pub struct Change {
-    /// Index in `KINDS`.
+    /// Index in the table of kinds.
     pub kind: usize,
     /// The resourceVersion up to which the kind is known with this change.
     pub version: u64,
@@ -41,21 +41,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const NOT_FOUND: u16 = 404;
 const GONE: u16 = 410;
 
-/// Follows `KINDS[index]` until nobody listens any more. `wanted` is a resourceVersion that somebody waits
+/// Follows `kinds[index]` until nobody listens any more. `wanted` is a resourceVersion that somebody waits
 /// for and that no bookmark told of: a kind that is not there yet is listed anew.
 pub async fn follow(
     client: kube::Client,
+    kinds: &'static [Kind],
     index: usize,
     changes: UnboundedSender<Change>,
     mut wanted: watch::Receiver<u64>,
     log: Log,
 ) {
-    let kind = &KINDS[index];
+    let kind = &kinds[index];
     let mut pause = FIRST_PAUSE;
     let mut told = false;
     loop {
         let before = Instant::now();
-        match list_and_watch(&client, index, &changes, &mut wanted).await {
+        match list_and_watch(&client, kind, index, &changes, &mut wanted).await {
             Ok(Ended::NobodyListens) => return,
             Ok(Ended::Outdated) => pause = FIRST_PAUSE,
             Err(error) => {
@@ -87,11 +88,11 @@ enum Ended {
 
 async fn list_and_watch(
     client: &kube::Client,
+    kind: &Kind,
     index: usize,
     changes: &UnboundedSender<Change>,
     wanted: &mut watch::Receiver<u64>,
 ) -> Result<Ended, kube::Error> {
-    let kind = &KINDS[index];
     let requests = Request::new(kind.path());
     // What is listed from here on is at least as new.
     let answered = *wanted.borrow_and_update();
@@ -108,7 +109,7 @@ async fn list_and_watch(
         return Ok(Ended::NobodyListens);
     }
     loop {
-        match watch(client, index, &requests, &mut place, changes, wanted, answered).await? {
+        match watch(client, (kind, index), &requests, &mut place, changes, wanted, answered).await? {
             // The API ends watches now and then.
             None => {}
             Some(ended) => return Ok(ended),
@@ -118,14 +119,13 @@ async fn list_and_watch(
 
 async fn watch(
     client: &kube::Client,
-    index: usize,
+    (kind, index): (&Kind, usize),
     requests: &Request,
     place: &mut String,
     changes: &UnboundedSender<Change>,
     wanted: &mut watch::Receiver<u64>,
     answered: u64,
 ) -> Result<Option<Ended>, kube::Error> {
-    let kind = &KINDS[index];
     let selection = WatchParams { field_selector: kind.field_selector(), ..WatchParams::default() };
     let request = requests.watch(&selection, place).map_err(kube::Error::BuildRequest)?;
     let events = match client.request_events::<Value>(request).await {

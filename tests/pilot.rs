@@ -10,7 +10,7 @@ mod api;
 mod real_envoy;
 
 use egress_scn::lab::authority::Authority;
-use egress_scn::lab::pilot::{Pilot, PilotConfig};
+use egress_scn::lab::pilot::{Follower, Pilot, PilotConfig};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -39,6 +39,7 @@ async fn pilot(client: kube::Client, folder: &Path) -> Control {
         log: Arc::new(move |line: &str| {
             let _ = sink.send(line.to_string());
         }),
+        network: Follower::of_nothing(),
     })
     .await
     .unwrap();

@@ -22,8 +22,6 @@ pub struct Told {
     pub http_code: Option<u16>,
     pub path: String,
     #[serde(default)]
-    pub blocked_by: String,
-    #[serde(default)]
     pub sleep_cluster: Vec<String>,
     #[serde(default)]
     pub gateway_cluster: Vec<String>,

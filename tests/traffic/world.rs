@@ -103,7 +103,7 @@ impl World {
         let sleep = self.cluster.pods(SLEEP.0, SLEEP.1, PATIENCE).await.unwrap().remove(0);
         let gateway = self.cluster.pods(GATEWAY.0, GATEWAY.1, PATIENCE).await.unwrap().remove(0);
         let (sidecar, router) = (self.cluster.admin(&sleep), self.cluster.admin(&gateway));
-        let settled = self.propagation.settle(&[&sidecar, &router], PATIENCE).await;
+        let settled = self.propagation.settle(&[&sidecar, &router], None, PATIENCE).await;
         assert!(settled.proven && settled.rejections.is_empty(), "{}: {settled:?}", case.name);
         let mut gateway_ports = BTreeMap::new();
         for service in case.objects.iter().filter(|o| o["kind"] == "Service" && o["metadata"]["name"] == GATEWAY.1) {

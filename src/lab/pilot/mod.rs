@@ -52,6 +52,13 @@ pub struct Follower {
     pub wanted: tokio::sync::watch::Sender<u64>,
 }
 
+impl Follower {
+    /// Of a part that is not there: nobody waits for it.
+    pub fn of_nothing() -> Follower {
+        Follower { seen: tokio::sync::watch::channel(u64::MAX).1, wanted: tokio::sync::watch::channel(0).0 }
+    }
+}
+
 /// A running pilot. It ends when dropped.
 pub struct Pilot {
     debug: Arc<Debug>,

@@ -11,6 +11,7 @@ pub mod diag;
 pub mod envoy;
 pub mod expect;
 pub mod istio;
+pub mod kubernetes;
 #[cfg(target_os = "linux")]
 pub mod lab;
 pub mod mesh;

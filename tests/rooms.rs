@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("diag", &[]),
     ("syntax", &["diag"]),
     ("plan", &["diag", "syntax"]),
-    ("check", &["diag", "syntax", "plan", "mesh", "istio"]),
+    ("check", &["diag", "syntax", "plan", "mesh", "istio", "kubernetes"]),
     ("envoy", &[]),
     ("expect", &["diag", "plan", "envoy"]),
     ("mesh", &[]),
@@ -21,12 +21,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("run", &["diag", "plan", "check", "expect", "envoy", "cluster", "mesh", "istio"]),
     ("report", &["diag", "run"]),
     ("xds", &[]),
-    ("api", &[]),
+    ("kubernetes", &[]),
+    ("api", &["kubernetes"]),
     ("lab", &["api", "mesh", "xds", "envoy", "istio"]),
 ];
 
 /// Rooms that are pure.
-const NO_IO: &[&str] = &["syntax", "plan", "expect", "envoy", "mesh", "diag", "istio"];
+const NO_IO: &[&str] = &["syntax", "plan", "expect", "envoy", "mesh", "diag", "istio", "kubernetes"];
 
 #[test]
 fn rooms_use_only_the_rooms_they_may() {

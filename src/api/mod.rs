@@ -35,7 +35,6 @@ mod request;
 mod resource;
 mod review;
 mod scale;
-mod schema;
 mod selector;
 mod server;
 mod spdy;
@@ -47,6 +46,7 @@ mod watch;
 mod websocket;
 mod write;
 
+use crate::kubernetes::schema;
 pub use context::{Admission, Operation, Review};
 pub use failure::{Cause, Failure};
 pub use resource::{Column, CustomResource, Resource};

@@ -6,6 +6,7 @@ use super::object;
 use super::resource::Resource;
 use super::schema::{Schema, Type};
 use super::selector::LabelSelector;
+use crate::kubernetes::types;
 use serde_json::{Value, json};
 
 /// The result of reading an object against its type.
@@ -20,63 +21,13 @@ pub struct Read {
 /// Looks for unknown fields and values of a wrong type.
 pub fn types(schema: &Schema, ty: &Type, value: &Value) -> Read {
     let mut read = Read::default();
-    walk(schema, ty, value, "", "", &mut read);
+    for fault in types::faults(schema, ty, value) {
+        match fault.what {
+            types::What::Unknown => read.unknown.push(fault.path),
+            types::What::Wrong { .. } => read.wrong.extend(fault.decoder_error()),
+        }
+    }
     read
-}
-
-fn walk(schema: &Schema, ty: &Type, value: &Value, path: &str, owner: &str, read: &mut Read) {
-    if value.is_null() {
-        return;
-    }
-    let dotted = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
-    let mut wrong = |go: &str| {
-        let json = match value {
-            Value::String(_) => "string",
-            Value::Number(_) => "number",
-            Value::Bool(_) => "bool",
-            Value::Array(_) => "array",
-            _ => "object",
-        };
-        read.wrong.push(format!("json: cannot unmarshal {json} into Go struct field {owner}.{path} of type {go}"));
-    };
-    match (ty, value) {
-        (Type::Any, _)
-        | (Type::Text | Type::Bytes | Type::Time | Type::MicroTime, Value::String(_))
-        | (Type::Quantity | Type::IntOrText, Value::String(_) | Value::Number(_))
-        | (Type::Number, Value::Number(_))
-        | (Type::Boolean, Value::Bool(_)) => {}
-        (Type::Text, _) => wrong("string"),
-        (Type::Bytes, _) => wrong("[]uint8"),
-        (Type::Quantity, _) => wrong("resource.Quantity"),
-        (Type::IntOrText, _) => wrong("intstr.IntOrString"),
-        (Type::Time | Type::MicroTime, _) => wrong("time.Time"),
-        (Type::Number, _) => wrong("int32"),
-        (Type::Boolean, _) => wrong("bool"),
-        (Type::Named(name), Value::Object(map)) => {
-            let Some(s) = schema.named(name) else { return };
-            let short = name.rsplit('.').next().unwrap_or(name);
-            for (key, item) in map {
-                match s.fields.get(key) {
-                    Some(field) => walk(schema, field, item, &dotted(key), short, read),
-                    None if s.open => {}
-                    None => read.unknown.push(dotted(key)),
-                }
-            }
-        }
-        (Type::Named(name), _) => wrong(name.rsplit('.').next().unwrap_or(name)),
-        (Type::Atomic(item) | Type::Set(item) | Type::Keyed(_, item), Value::Array(items)) => {
-            for (i, element) in items.iter().enumerate() {
-                walk(schema, item, element, &format!("{path}[{i}]"), owner, read);
-            }
-        }
-        (Type::Atomic(_) | Type::Set(_) | Type::Keyed(..), _) => wrong("[]"),
-        (Type::Map(item) | Type::AtomicMap(item), Value::Object(map)) => {
-            for (key, element) in map {
-                walk(schema, item, element, &dotted(key), owner, read);
-            }
-        }
-        (Type::Map(_) | Type::AtomicMap(_), _) => wrong("map[string]string"),
-    }
 }
 
 /// The faults of an object about to be stored.

@@ -50,7 +50,7 @@ fn read(path: &Path, out: &mut Vec<ManifestObject>, errors: &mut Vec<Diagnostic>
     let place = |span| Place { source: source.clone(), span };
     let documents = match yaml::read(&source.text) {
         Ok(documents) => documents,
-        Err(error) => return errors.push(objects::yaml_error(*error, &place)),
+        Err(found) => return errors.extend(found.into_iter().map(|error| objects::yaml_error(error, &place))),
     };
     for document in documents {
         let is_mesh_config = document.value.is_object()

@@ -1,6 +1,7 @@
 //! The words of `apply` as files: beside the scenario, then in the nearest `manifests/` upwards.
 //! Never a URL, never outside these two folders; a word that finds nothing is an error.
 
+use super::manifest;
 use super::objects;
 use super::places::Roots;
 use crate::diag::suggest::nearest;
@@ -16,10 +17,12 @@ pub const MAX_MANIFEST: u64 = 8 << 20;
 
 type Objects = Result<Vec<ManifestObject>, Vec<Diagnostic>>;
 
-/// Files that were read already, whatever scenario asked for them.
+/// Files that were read already, and what was found in them, whatever scenario asked for them.
 #[derive(Default)]
 pub struct Cache {
     files: RefCell<HashMap<PathBuf, Objects>>,
+    /// What was found in an object, by where it stands.
+    judged: RefCell<HashMap<(String, usize), Vec<Diagnostic>>>,
 }
 
 /// The manifests that one scenario file can name.
@@ -76,6 +79,21 @@ impl Files<'_> {
         if text.is_empty() {
             return Err(Box::new(Diagnostic::error("E0301", "an empty word names no file").at(place.clone(), "")));
         }
+        let habit = |title: String, label: &str| Box::new(Diagnostic::error("E0107", title).at(place.clone(), label));
+        if text.starts_with("<<") && !word.quoted {
+            let tag = text.trim_start_matches(['<', '-', '~']);
+            let label = format!("write `<<{tag}`: the closing word may be indented");
+            return Err(habit(format!("`{text}` opens no block"), &label));
+        }
+        if text.starts_with('-') && !word.quoted {
+            return Err(habit(format!("`apply` has no option `{text}`"), "write the files alone: apply FILE…"));
+        }
+        if text.ends_with(".egress") {
+            return Err(habit(
+                format!("`{text}` is a scenario, not a manifest"),
+                "Kubernetes objects stand in .yaml files",
+            ));
+        }
         if text.contains("://") {
             return Err(Box::new(
                 Diagnostic::error("E0304", "a URL is never applied")
@@ -112,6 +130,9 @@ impl Files<'_> {
         }
         let d = Diagnostic::error("E0301", format!("no manifest matches `{text}`"));
         let mut d = match nearest(text, names.iter().map(String::as_str)) {
+            Some(near) if text.strip_suffix([',', ';']) == Some(near) => {
+                d.at(place.clone(), format!("write `{near}`: blanks stand between words, and a line is a statement"))
+            }
             Some(near) => d.at(place.clone(), format!("did you mean `{near}`?")),
             None => d.at(place.clone(), "nothing is so named"),
         };
@@ -125,6 +146,20 @@ impl Files<'_> {
 }
 
 impl Cache {
+    /// What is wrong with an object by itself. One of a file is judged once.
+    pub fn judged(&self, object: &ManifestObject) -> Vec<Diagnostic> {
+        if object.place.source.name.ends_with(".egress") {
+            return manifest::check(object);
+        }
+        let key = (object.place.source.name.clone(), object.place.span.start);
+        if let Some(known) = self.judged.borrow().get(&key) {
+            return known.clone();
+        }
+        let found = manifest::check(object);
+        self.judged.borrow_mut().insert(key, found.clone());
+        found
+    }
+
     fn read(&self, path: &Path, shown: &str, word: &Place) -> Objects {
         if let Some(known) = self.files.borrow().get(path) {
             return known.clone();

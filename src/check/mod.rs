@@ -5,8 +5,10 @@
 mod documents;
 mod files;
 mod links;
+mod manifest;
 mod objects;
 mod places;
+mod reach;
 mod scalar;
 mod soundness;
 mod text;
@@ -81,16 +83,23 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario
     let ambient = files.ambient();
     for (index, scenario) in built.scenarios.iter().enumerate() {
         let objects = applied(scenario);
-        if !wrong {
+        let refused = refused(scenario, source, cache);
+        // What an API server refuses is linked to nothing.
+        let sound = refused.is_empty();
+        found.extend(refused);
+        if !wrong && sound {
             found.extend(soundness::check(scenario, &objects, &ambient));
+            found.extend(reach::check(scenario, &ambient));
         }
-        found.extend(links::links_beside(&objects, &ambient, &scenario.namespace));
+        if sound {
+            found.extend(links::links_beside(&objects, &ambient, &scenario.namespace));
+        }
         for (_, name, place) in built.routes.iter().filter(|(i, ..)| *i == index) {
             found.push(soundness::route(name, place, &objects, &ambient, &scenario.namespace));
         }
     }
-    found
-        .sort_by_key(|d| d.labels.first().filter(|l| Arc::ptr_eq(&l.place.source, source)).map(|l| l.place.span.start));
+    // By the scenario's lines; what stands in manifests alone comes first.
+    found.sort_by_key(|d| d.labels.iter().find(|l| Arc::ptr_eq(&l.place.source, source)).map(|l| l.place.span.start));
     (built.scenarios, found)
 }
 
@@ -108,6 +117,22 @@ pub fn manifests_beside(
     namespace: &str,
 ) -> Vec<Diagnostic> {
     links::links_beside(objects, ambient, namespace)
+}
+
+/// What an API server would refuse of a scenario's manifests, with the line that applies it. A lesson may expect that.
+fn refused(scenario: &plan::Scenario, source: &Arc<Source>, cache: &Cache) -> Vec<Diagnostic> {
+    let mut found = vec![];
+    for (index, step) in scenario.steps.iter().enumerate() {
+        let plan::StepKind::Apply(objects) = &step.kind else { continue };
+        let expected = scenario.steps.get(index + 1).is_some_and(|next| next.text.starts_with("expect rejected"));
+        for object in objects.iter().filter(|_| !expected) {
+            for diagnostic in cache.judged(object) {
+                let inside = Arc::ptr_eq(&object.place.source, source);
+                found.push(if inside { diagnostic } else { diagnostic.at(step.place.clone(), "applied here") });
+            }
+        }
+    }
+    found
 }
 
 /// Everything that a scenario applies, in order.

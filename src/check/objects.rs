@@ -13,7 +13,8 @@ pub fn read(
     whole: &Place,
     place: &dyn Fn(Range<usize>) -> Place,
 ) -> Result<Vec<ManifestObject>, Vec<Diagnostic>> {
-    let documents = yaml::read(text).map_err(|e| vec![yaml_error(*e, place)])?;
+    let documents =
+        yaml::read(text).map_err(|errors| errors.into_iter().map(|e| yaml_error(e, place)).collect::<Vec<_>>())?;
     let mut out = vec![];
     let mut errors = vec![];
     for document in documents {

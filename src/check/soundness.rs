@@ -22,16 +22,31 @@ pub fn check(scenario: &Scenario, objects: &[ManifestObject], ambient: &[Manifes
 }
 
 /// An exec and the expectations behind it.
-struct Probe<'a> {
-    exec: &'a Exec,
+pub(super) struct Probe<'a> {
+    /// Of the exec among the scenario's steps.
+    pub index: usize,
+    pub exec: &'a Exec,
     expects: Vec<(&'a Step, &'a Expect)>,
 }
 
-fn probes(scenario: &Scenario) -> Vec<Probe<'_>> {
+impl Probe<'_> {
+    /// The line of the exec.
+    pub fn place(&self, scenario: &Scenario) -> Place {
+        scenario.steps[self.index].place.clone()
+    }
+}
+
+/// Whether a probe is to reach what it asks for: an expectation says so, or there is none and it must exit 0.
+pub(super) fn expects_success(probe: &Probe<'_>) -> bool {
+    let mut expects = probe.expects.iter().map(|(_, e)| *e);
+    !expects.clone().any(is_blocked) && (probe.expects.is_empty() || expects.any(is_positive))
+}
+
+pub(super) fn probes(scenario: &Scenario) -> Vec<Probe<'_>> {
     let mut out: Vec<Probe<'_>> = vec![];
-    for step in &scenario.steps {
+    for (index, step) in scenario.steps.iter().enumerate() {
         match &step.kind {
-            StepKind::Exec(exec) => out.push(Probe { exec, expects: vec![] }),
+            StepKind::Exec(exec) => out.push(Probe { index, exec, expects: vec![] }),
             StepKind::Expect(expect) if is_about_probe(&expect.what) => {
                 if let Some(probe) = out.last_mut() {
                     probe.expects.push((step, expect));
@@ -151,6 +166,11 @@ fn status_alone(probes: &[Probe<'_>], index: &Index<'_>, found: &mut Vec<Diagnos
 
 /// The hosts of the URLs in a command.
 fn curl_hosts(exec: &Exec) -> Vec<String> {
+    curl_urls(exec).into_iter().map(|(_, host, _)| host).collect()
+}
+
+/// Scheme, host and port of the URLs in a command.
+pub(super) fn curl_urls(exec: &Exec) -> Vec<(&'static str, String, u64)> {
     let literal = |t: &Text| match t.0.as_slice() {
         [Part::Literal(l)] => Some(l.clone()),
         _ => None,
@@ -159,9 +179,16 @@ fn curl_hosts(exec: &Exec) -> Vec<String> {
         .iter()
         .filter_map(literal)
         .filter_map(|w| {
-            let rest = w.strip_prefix("https://").or_else(|| w.strip_prefix("http://"))?.to_string();
-            let host = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?.to_string();
-            Some(host.split(':').next()?.to_lowercase())
+            let (scheme, rest) = match (w.strip_prefix("https://"), w.strip_prefix("http://")) {
+                (Some(rest), _) => ("https", rest),
+                (None, Some(rest)) => ("http", rest),
+                _ => return None,
+            };
+            let authority = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
+            let mut parts = authority.split(':');
+            let host = parts.next()?.to_lowercase();
+            let port = parts.next().and_then(|p| p.parse().ok()).unwrap_or(if scheme == "https" { 443 } else { 80 });
+            Some((scheme, host, port))
         })
         .collect()
 }

@@ -14,6 +14,8 @@ use std::rc::Rc;
 const MAX_DEPTH: usize = 100;
 /// Values in one file, each alias counted with all that it stands for.
 const MAX_VALUES: usize = 200_000;
+/// Mistakes of one file that are told.
+const MAX_ERRORS: usize = 100;
 
 /// One document: its value and where each JSON pointer stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,62 +66,98 @@ impl Node {
     }
 }
 
-/// The documents of a text that are not empty. Reading stops at the first thing that is no YAML.
-pub fn read(text: &str) -> Result<Vec<Document>, Box<YamlError>> {
-    let mut reader = Reader { parser: Parser::new_from_str(text), text, anchors: HashMap::new(), depth: 0, values: 0 };
+/// The documents of a text that are not empty.
+///
+/// # Errors
+/// Everything that cannot be read: after a mistake reading goes on, if need be at the next document.
+pub fn read(text: &str) -> Result<Vec<Document>, Vec<YamlError>> {
     let mut documents = vec![];
-    while let Some((event, _)) = reader.next()? {
-        match event {
-            Event::StreamEnd => break,
-            Event::DocumentStart(..) => {
-                reader.anchors.clear();
-                if let Some(root) = reader.root()? {
-                    documents.extend(reader.document(root)?);
-                }
-            }
-            _ => {}
+    let mut errors = vec![];
+    let mut values = 0;
+    let mut base = 0;
+    while base < text.len() {
+        let rest = &text[base..];
+        let parser = Parser::new_from_str(rest);
+        let mut reader = Reader { parser, text, base, anchors: HashMap::new(), depth: 0, values, errors: vec![] };
+        let outcome = reader.documents(&mut documents);
+        values = reader.values;
+        errors.append(&mut reader.errors);
+        let Err(error) = outcome else { break };
+        let after = error.span.start;
+        let bounded = error.code == "E0308";
+        errors.push(*error);
+        // What is too large as a whole is not read on in parts.
+        match text[after..].find("\n---").map(|at| after + at + 1) {
+            Some(next) if !bounded && errors.len() < MAX_ERRORS => base = next,
+            _ => break,
         }
     }
-    Ok(documents)
+    if errors.is_empty() { Ok(documents) } else { Err(errors) }
 }
 
 struct Reader<'t> {
     parser: Parser<'t, serde_saphyr::granit_parser::StrInput<'t>>,
+    /// The whole text; the parser reads it from `base` on.
     text: &'t str,
+    base: usize,
     anchors: HashMap<usize, Rc<Node>>,
     depth: usize,
     values: usize,
+    /// Mistakes that reading goes on behind.
+    errors: Vec<YamlError>,
 }
 
 type Read<T> = Result<T, Box<YamlError>>;
 
 impl<'t> Reader<'t> {
+    fn documents(&mut self, documents: &mut Vec<Document>) -> Read<()> {
+        while let Some((event, _)) = self.next()? {
+            match event {
+                Event::StreamEnd => break,
+                Event::DocumentStart(..) => {
+                    self.anchors.clear();
+                    if let Some(root) = self.root()? {
+                        documents.extend(self.document(root)?);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     fn next(&mut self) -> Read<Option<(Event<'t>, Range<usize>)>> {
         loop {
             match self.parser.next_event() {
                 None => return Ok(None),
                 Some(Ok((Event::Comment(..), _))) => {}
-                Some(Ok((event, span))) => return Ok(Some((event, bytes(&span)))),
+                Some(Ok((event, span))) => return Ok(Some((event, self.bytes(&span)))),
                 Some(Err(error)) => {
-                    let at = error.marker().byte_offset().unwrap_or(0).min(self.text.len());
+                    let at = (self.base + error.marker().byte_offset().unwrap_or(0)).min(self.text.len());
                     return Err(self.syntax(&error.info(), at));
                 }
             }
         }
     }
 
+    fn bytes(&self, span: &YamlSpan) -> Range<usize> {
+        let range = span.byte_range().unwrap_or(0..0);
+        self.base + range.start..self.base + range.end
+    }
+
     fn syntax(&self, info: &str, at: usize) -> Box<YamlError> {
         let info = info.lines().next().unwrap_or("").to_string();
+        let mut at = at;
+        while !self.text.is_char_boundary(at) {
+            at -= 1;
+        }
         let mut end = (at + 1).min(self.text.len());
         while !self.text.is_char_boundary(end) {
             end += 1;
         }
-        let mut e = YamlError::new("E0305", "the manifest is not YAML", at..end, info);
-        let line_start = self.text[..at].rfind('\n').map_or(0, |i| i + 1);
-        let line = self.text[line_start..].lines().next().unwrap_or("");
-        if line.contains('\t') && line[..line.len() - line.trim_start().len()].contains('\t') {
-            e.help = Some("indent with blanks: a tab is no indent in YAML".into());
-        }
+        let (help, moved) = hint(self.text, at, &info);
+        let mut e = YamlError::new("E0305", "the manifest is not YAML", moved.unwrap_or(at..end), info);
+        e.help = help;
         e
     }
 
@@ -152,14 +190,11 @@ impl<'t> Reader<'t> {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.map(|t| t.core_suffix().map_or_else(|| t.original(), |s| format!("!!{s}")));
                 let plain = style == ScalarStyle::Plain;
-                let value = scalar::read(&text, plain, tag.as_deref()).map_err(|why| {
-                    YamlError::new(
-                        "E0309",
-                        format!("`{}` cannot be a value here", first_line(&text)),
-                        span.clone(),
-                        why,
-                    )
-                })?;
+                let value = scalar::read(&text, plain, tag.as_deref()).unwrap_or_else(|why| {
+                    let title = format!("`{}` cannot be a value here", first_line(&text));
+                    self.errors.push(*YamlError::new("E0309", title, span.clone(), why));
+                    Value::Null
+                });
                 (Node::Scalar(value, span), anchor)
             }
             Event::SequenceStart(_, anchor, _) => {
@@ -202,7 +237,12 @@ impl<'t> Reader<'t> {
             let merge = matches!(&event, Event::Scalar(t, ScalarStyle::Plain, ..) if t == "<<");
             let node = self.node(event, key_span.clone())?;
             let Node::Scalar(key, _) = &*node else {
-                return Err(YamlError::new("E0305", "a key is a word, not a map or a list", key_span, "used as a key"));
+                let template = self.text[..key_span.start].ends_with('{');
+                let mut e = YamlError::new("E0305", "a key is a word, not a map or a list", key_span, "used as a key");
+                if template {
+                    e.help = Some("no templates here: write the value itself, or `${name}` in a `<<YAML`".into());
+                }
+                return Err(e);
             };
             let key = scalar::key(key);
             let Some((event, span)) = self.next()? else {
@@ -222,7 +262,8 @@ impl<'t> Reader<'t> {
                     "again",
                 );
                 e.other = Some((first, "first here".into()));
-                return Err(e);
+                self.errors.push(*e);
+                continue;
             }
             own.push(Entry { key, key_span, value });
         }
@@ -308,8 +349,48 @@ fn value(
     })
 }
 
-fn bytes(span: &YamlSpan) -> Range<usize> {
-    span.byte_range().unwrap_or(0..0)
+/// What was most likely meant where the parser gave up; and the place of the mistake when it is another.
+fn hint(text: &str, at: usize, info: &str) -> (Option<String>, Option<Range<usize>>) {
+    let start = text[..at].rfind('\n').map_or(0, |i| i + 1);
+    let line = |start: usize| text[start..].lines().next().unwrap_or("");
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let next = text[at..].find('\n').map_or(text.len(), |i| at + i + 1);
+    for start in [start, next] {
+        let line = line(start);
+        if let Some(tab) = line[..indent(line)].find('\t') {
+            let help = "indent with blanks: a tab is no indent in YAML".to_string();
+            return (Some(help), Some(start + tab..start + tab + 1));
+        }
+    }
+    let here = line(start);
+    let word = text[at..].split(|c: char| c.is_whitespace() || c == ',').next().unwrap_or("");
+    if let Some((offset, c)) = here.char_indices().find(|(_, c)| matches!(c, '：' | '\u{3000}' | '，' | '\u{a0}')) {
+        let at = start + offset;
+        let help = match c {
+            '：' => "`：` is a full-width colon: type `:` and a blank".to_string(),
+            '，' => "`，` is a full-width comma: type `,`".to_string(),
+            _ => format!("U+{:04X} looks like a blank but is none: type an ordinary one", c as u32),
+        };
+        return (Some(help), Some(at..at + c.len_utf8()));
+    }
+    let help = if word.starts_with('*') {
+        format!("a text that starts with `*` needs quotes: \"{}\"", word.trim_matches(['"', '\'']))
+    } else if word.starts_with(['%', '@', '`']) {
+        format!("a text that starts with `{}` needs quotes", &word[..1])
+    } else if here.contains("{{") {
+        "no templates here: write the value itself, or `${name}` in a `<<YAML` of a scenario".to_string()
+    } else if info.contains("mapping values are not allowed") {
+        "a text with `: ` in it needs quotes".to_string()
+    } else if info.contains("simple key expected") {
+        "a field is written `name: value`, with a blank behind the `:`".to_string()
+    } else if info.contains("illegal placement of ':'") {
+        "a `[` or `{` above is not closed".to_string()
+    } else if info.contains("did not find expected key") || info.contains("block collection") {
+        "fields of one map stand below each other, indented alike".to_string()
+    } else {
+        return (None, None);
+    };
+    (Some(help), None)
 }
 
 fn first_line(text: &str) -> &str {
@@ -360,8 +441,18 @@ mod tests {
     }
 
     #[test]
+    fn every_mistake_is_told() {
+        let text = "a: 1\na: 2\nb: .inf\nb: 3\n---\nc: [1\n---\nd: 1\nd: 2\n";
+        let found = read(text).unwrap_err();
+        let told: Vec<(&str, &str)> = found.iter().map(|e| (e.code, &text[e.span.clone()])).collect();
+        assert_eq!(told[..3], [("E0306", "a"), ("E0309", ".inf"), ("E0306", "b")]);
+        assert_eq!(told.last(), Some(&("E0306", "d")));
+        assert!(found.iter().any(|e| e.code == "E0305"), "{told:?}");
+    }
+
+    #[test]
     fn what_is_refused() {
-        let code = |t: &str| read(t).map_err(|e| e.code).err();
+        let code = |t: &str| read(t).map_err(|e| e[0].code).err();
         assert_eq!(code("a: 1\na: 2\n"), Some("E0306"));
         assert_eq!(code("a: [1\nb: 2"), Some("E0305"));
         assert_eq!(code("a:\n\t- b"), Some("E0305"));

@@ -184,6 +184,31 @@ pub const CODES: &[Code] = &[
         "a scenario cannot be read",
         "The file is missing, too large or not UTF-8, or a folder holds no `.egress` file.",
     ),
+    code(
+        "E0311",
+        "a field that does not exist",
+        "The kind has no such field at this place, so kubectl refuses the manifest and an API server would drop it in silence: it is misspelt, or indented too much or too little.",
+    ),
+    code(
+        "E0312",
+        "a value of a wrong type",
+        "The field wants text, a number, true or false, a list or a map, and something else stands there. YAML reads unquoted 443 as a number and on, yes, y as true.",
+    ),
+    code(
+        "E0313",
+        "the definition's schema refuses it",
+        "The resource definition names required fields, allowed values, ranges and rules; the API server refuses the object.",
+    ),
+    code(
+        "E0314",
+        "istiod's webhook refuses it",
+        "istiod validates Istio's objects when they are applied. The message is istiod's own; `egress-scn validate -f FILE` shows all stages.",
+    ),
+    code(
+        "E0315",
+        "no such kind",
+        "The API server does not know this kind in this apiVersion: one of the two is misspelt, or the version is not served any more.",
+    ),
     code("W0230", "a capture is never used", "It would be read and forgotten."),
     code("W0231", "a `for` variable is never used", "The same steps would run several times."),
     code(
@@ -207,6 +232,16 @@ pub const CODES: &[Code] = &[
         "Behind `exec` all words belong to the command. `within` and its like stand on an `expect`.",
     ),
     code(
+        "W0236",
+        "TLS twice",
+        "The client speaks HTTPS, and a DestinationRule makes its sidecar start TLS to the same port: the site gets TLS inside TLS. Origination is for clients that speak plain HTTP.",
+    ),
+    code(
+        "W0237",
+        "a Sidecar hides what a probe needs",
+        "A Sidecar's `egress.hosts` say which ServiceEntries and Services a workload's proxy knows. What they leave out is unregistered for it, and blocked under REGISTRY_ONLY.",
+    ),
+    code(
         "W0320",
         "a `tls` route behind a terminating server",
         "Behind a server that ends TLS there is no SNI left to match: istiod makes no filter chain from a `tls` route and omits a listener without chains. The leg is `tcp`.",
@@ -216,11 +251,15 @@ pub const CODES: &[Code] = &[
         "a subset nobody defines",
         "A route to a subset needs a DestinationRule for the same host that defines it; otherwise there is no cluster and requests end with NC.",
     ),
-    code("W0322", "a host that is not registered", "Proxies have clusters only for Services and ServiceEntries."),
+    code(
+        "W0322",
+        "a host that is not registered",
+        "Proxies have clusters only for Services and ServiceEntries: a route or a DestinationRule for another host has no effect.",
+    ),
     code(
         "W0323",
         "a port that is not there",
-        "The Service or ServiceEntry of the destination has no such port, so there is no cluster for it.",
+        "The Service or ServiceEntry of the destination has no such port, so there is no cluster for it; a gateway's server on a port that its Service does not expose is reached by nobody.",
     ),
     code(
         "W0324",
@@ -286,6 +325,26 @@ pub const CODES: &[Code] = &[
     ),
     code("W0339", "a host that is not visible", "Its ServiceEntry is exported only to other namespaces."),
     code("W0341", "in the clear and TLS on one port", "istiod keeps one of the two servers."),
+    code(
+        "W0342",
+        "istiod's webhook warns",
+        "The object is admitted, and istiod says that something in it has no effect or not the one that is meant.",
+    ),
+    code(
+        "W0343",
+        "a selector that matches no workload",
+        "The labels of a Sidecar's, policy's, DestinationRule's or Service's selector are those of no pod of its namespace, so it applies to none.",
+    ),
+    code(
+        "W0344",
+        "a DestinationRule that no proxy applies",
+        "istiod looks for the rules of a host in the client's namespace, in the service's (or ServiceEntry's) and in istio-system, and only where `exportTo` lets it. Elsewhere a rule is admitted and never used.",
+    ),
+    code(
+        "W0345",
+        "a link that istioctl analyze names",
+        "istioctl's own message, with its code (https://istio.io/latest/docs/reference/config/analysis/).",
+    ),
 ];
 
 #[cfg(test)]

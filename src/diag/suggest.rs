@@ -16,7 +16,12 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c);
     // A word that breaks off: `requireClientCert`.
     let longer = |c: &&str| lower.chars().count() >= 4 && c.to_lowercase().starts_with(&lower) && *c != word;
-    near.or_else(|| candidates.into_iter().find(longer))
+    near.or_else(|| candidates.iter().copied().find(longer)).or_else(|| {
+        // A word that starts alike and ends otherwise: `PASSTHRU`.
+        let alike = |c: &str| lower.chars().zip(c.to_lowercase().chars()).take_while(|(a, b)| a == b).count();
+        let count = lower.chars().count();
+        candidates.iter().copied().filter(|c| alike(c) >= 5 && alike(c) + 2 >= count).max_by_key(|c| alike(c))
+    })
 }
 
 /// Optimal string alignment distance; more than `limit` comes back as `limit + 1`.
@@ -56,6 +61,7 @@ mod tests {
         assert_eq!(nearest("scenrio", verbs), Some("scenario"));
         assert_eq!(nearest("zzz", verbs), None);
         assert_eq!(nearest("requireClientCert", ["requireClientCertificate"]), Some("requireClientCertificate"));
+        assert_eq!(nearest("PASSTHRU", ["SIMPLE", "PASSTHROUGH"]), Some("PASSTHROUGH"));
         assert_eq!(nearest("서비스", ["서비즈", "apply"]), Some("서비즈"));
     }
 }

@@ -8,9 +8,6 @@ pub fn check(index: &Index<'_>, found: &mut Vec<Diagnostic>) {
     let servers: Vec<Server<'_>> = index.servers().collect();
     duplicates(&servers, found);
     plain_beside_tls(&servers, found);
-    for gateway in index.gateways.iter().filter(|g| !g.ambient) {
-        selects(index, gateway, found);
-    }
     for server in servers.iter().filter(|s| !s.gateway.ambient) {
         two_hosts(index, server, found);
     }
@@ -33,30 +30,6 @@ fn plain_beside_tls(servers: &[Server<'_>], found: &mut Vec<Diagnostic>) {
                 .help("one of the two is dropped: give them different ports"),
         );
     }
-}
-
-/// A Gateway whose selector matches no workload configures nothing. Judged only where workloads with
-/// such a label are known.
-fn selects(index: &Index<'_>, gateway: &super::Object<'_>, found: &mut Vec<Diagnostic>) {
-    let Some(selector) = gateway.get("/spec/selector").and_then(|s| s.as_object()).filter(|s| !s.is_empty()) else {
-        return;
-    };
-    let labels = index.workloads.iter().filter_map(|w| w.get("/spec/template/metadata/labels"));
-    if labels.clone().any(|l| selector.iter().all(|(k, v)| l.get(k) == Some(v))) {
-        return;
-    }
-    let mut known: Vec<String> =
-        labels.filter_map(|l| selector.keys().find_map(|k| Some(format!("{k}: {}", l.get(k)?.as_str()?)))).collect();
-    known.sort();
-    known.dedup();
-    if known.is_empty() {
-        return;
-    }
-    found.push(
-        Diagnostic::warning("W0335", format!("the Gateway {} selects no workload", gateway.name))
-            .at(gateway.at("/spec/selector"), "no pod has these labels, so no proxy gets these servers")
-            .help(format!("labels that are there: {}", known.join("; "))),
-    );
 }
 
 /// istiod merges the servers of all Gateways that select one workload, and skips a TLS server that

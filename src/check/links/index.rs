@@ -26,6 +26,15 @@ impl<'a> Object<'a> {
         to.is_empty() || to.iter().any(|t| *t == "*" || *t == namespace || *t == "." && self.namespace == namespace)
     }
 
+    pub fn kind(&self) -> &'a str {
+        self.text("/kind").unwrap_or("")
+    }
+
+    /// The labels of a workload's pods.
+    pub fn labels(&self) -> Option<&'a Value> {
+        self.get(if self.kind() == "Pod" { "/metadata/labels" } else { "/spec/template/metadata/labels" })
+    }
+
     pub fn text(&self, pointer: &str) -> Option<&'a str> {
         self.get(pointer).and_then(Value::as_str)
     }
@@ -116,7 +125,9 @@ pub struct Index<'a> {
     pub destination_rules: Vec<Object<'a>>,
     pub service_entries: Vec<Object<'a>>,
     pub services: Vec<Object<'a>>,
-    /// Deployments and their like.
+    /// Sidecars, and policies that select workloads.
+    pub selecting: Vec<Object<'a>>,
+    /// Deployments and their like, and pods.
     pub workloads: Vec<Object<'a>>,
 }
 
@@ -129,6 +140,7 @@ impl<'a> Index<'a> {
             destination_rules: vec![],
             service_entries: vec![],
             services: vec![],
+            selecting: vec![],
             workloads: vec![],
         };
         let all = ambient.iter().map(|o| (o, true)).chain(objects.iter().map(|o| (o, false)));
@@ -141,15 +153,22 @@ impl<'a> Index<'a> {
                 ("networking.istio.io", "DestinationRule") => &mut index.destination_rules,
                 ("networking.istio.io", "ServiceEntry") => &mut index.service_entries,
                 ("v1", "Service") => &mut index.services,
-                ("apps", "Deployment" | "StatefulSet" | "DaemonSet") => &mut index.workloads,
+                ("networking.istio.io", "Sidecar" | "EnvoyFilter")
+                | ("security.istio.io", _)
+                | ("telemetry.istio.io", "Telemetry")
+                | ("extensions.istio.io", "WasmPlugin") => &mut index.selecting,
+                ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("v1", "Pod") => &mut index.workloads,
                 _ => continue,
             };
             let own = text("/metadata/namespace");
             let namespace = if own.is_empty() { namespace } else { own };
             let new = Object { object, namespace, name: text("/metadata/name"), ambient };
-            list.retain(|o| (o.namespace, o.name) != (new.namespace, new.name));
+            list.retain(|o| (o.namespace, o.name, o.kind()) != (new.namespace, new.name, new.kind()));
             list.push(new);
         }
+        // A rule may select, too.
+        let rules = index.destination_rules.iter().filter(|r| r.get("/spec/workloadSelector").is_some());
+        index.selecting.extend(rules.copied());
         index
     }
 

@@ -4,15 +4,19 @@
 //!
 //! All are warnings: a lesson may break a link on purpose.
 
+mod analysis;
 mod destination;
+mod destination_rule;
 mod gateway;
 mod host;
 mod index;
 mod origination;
+mod selector;
+mod service_port;
 mod virtual_service;
 
 pub(super) use host::{matches as host_matches, without_namespace};
-pub(super) use index::{Index, Object};
+pub(super) use index::{Index, Object, legs, place};
 
 use crate::diag::Diagnostic;
 use crate::plan::ManifestObject;
@@ -31,5 +35,9 @@ pub fn links_beside(objects: &[ManifestObject], ambient: &[ManifestObject], name
     virtual_service::check(&index, &mut found);
     destination::check(&index, &mut found);
     origination::check(&index, &mut found);
+    selector::check(&index, &mut found);
+    destination_rule::check(&index, namespace, &mut found);
+    service_port::check(&index, &mut found);
+    analysis::add(objects, ambient, namespace, &mut found);
     found
 }

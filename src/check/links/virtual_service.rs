@@ -23,8 +23,8 @@ pub fn check(index: &Index<'_>, found: &mut Vec<Diagnostic>) {
                 for server in &fitting {
                     tls_behind_terminating(service, leg, &legs, name, server, found);
                     tcp_behind_http(service, leg, server, found);
-                    sni_not_served(service, leg, server, fitting.len(), found);
                 }
+                sni_not_served(service, leg, &fitting, found);
             }
         }
         if !missing {
@@ -150,23 +150,24 @@ fn tcp_behind_http(service: &Object<'_>, leg: &Leg<'_>, server: &Server<'_>, fou
     );
 }
 
-fn sni_not_served(
-    service: &Object<'_>,
-    leg: &Leg<'_>,
-    server: &Server<'_>,
-    fitting: usize,
-    found: &mut Vec<Diagnostic>,
-) {
-    if leg.kind != "tls" || !server.passes() || fitting != 1 {
+fn sni_not_served(service: &Object<'_>, leg: &Leg<'_>, fitting: &[Server<'_>], found: &mut Vec<Diagnostic>) {
+    // A terminating server beside it is told elsewhere.
+    if leg.kind != "tls" || fitting.is_empty() || !fitting.iter().all(Server::passes) {
         return;
     }
+    let server = &fitting[0];
     for (i, sni) in leg.sni_hosts.iter().enumerate() {
-        if server.serves(sni) {
+        if fitting.iter().any(|s| s.serves(sni)) {
             continue;
         }
-        let hosts = server.hosts.join(", ");
+        let hosts: Vec<&str> = fitting.iter().flat_map(|s| s.hosts.iter().copied()).collect();
+        let hosts = hosts.join(", ");
+        let title = match fitting {
+            [one] => format!("{sni} is not among the hosts of the server on {}", one.port),
+            _ => format!("{sni} is not among the hosts of the gateway's servers"),
+        };
         found.push(
-            Diagnostic::warning("W0324", format!("{sni} is not among the hosts of the server on {}", server.port))
+            Diagnostic::warning("W0324", title)
                 .at(
                     service.at(&format!("{}/sniHosts/{i}", leg.pointer)),
                     "the gateway makes no filter chain for this SNI",

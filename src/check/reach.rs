@@ -1,0 +1,178 @@
+//! Whether a probe can reach what it expects: a Sidecar that hides the host from the client, TLS that a DestinationRule
+//! starts around the client's own.
+
+use super::links::{Index, Object, host_matches};
+use super::soundness::{Probe, curl_urls, expects_success, probes};
+use crate::diag::Diagnostic;
+use crate::plan::*;
+use serde_json::Value;
+
+/// All doubts about the probes of one scenario; each sees what is applied before it.
+pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic> {
+    let mut found = vec![];
+    // Without REGISTRY_ONLY what a Sidecar hides is reached all the same.
+    let open = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::AllowAny)));
+    for probe in probes(scenario).iter().filter(|p| expects_success(p)) {
+        let Some(workload) = &probe.exec.workload else { continue };
+        let objects = applied_before(scenario, probe.index);
+        let index = Index::new(&objects, ambient, &scenario.namespace);
+        for (scheme, host, port) in curl_urls(probe.exec) {
+            if !open {
+                hidden(&index, scenario, probe, workload, &host, &mut found);
+            }
+            if scheme == "https" {
+                twice(&index, scenario, probe, workload, &host, port, &mut found);
+            }
+        }
+    }
+    found
+}
+
+fn applied_before(scenario: &Scenario, step: usize) -> Vec<ManifestObject> {
+    let mut objects: Vec<ManifestObject> = vec![];
+    for step in &scenario.steps[..step] {
+        match &step.kind {
+            StepKind::Apply(applied) => objects.extend(applied.iter().cloned()),
+            StepKind::Delete(gone) => objects.retain(|o| {
+                let text = |p: &str| o.body.pointer(p).and_then(Value::as_str).unwrap_or("");
+                !gone.iter().any(|g| g.name == text("/metadata/name") && g.kind.eq_ignore_ascii_case(text("/kind")))
+            }),
+            _ => {}
+        }
+    }
+    objects
+}
+
+fn hidden(
+    index: &Index<'_>,
+    scenario: &Scenario,
+    probe: &Probe<'_>,
+    workload: &Workload,
+    host: &str,
+    found: &mut Vec<Diagnostic>,
+) {
+    let entries = index.entries_of(host);
+    let Some(entry) = entries.first() else { return };
+    let Some(sidecar) = sidecar_of(index, workload) else { return };
+    // A listener with hosts of its own narrows further; here it counts as showing what any of them shows.
+    let shown: Vec<&str> = sidecar
+        .list("/spec/egress")
+        .iter()
+        .flat_map(|e| e.get("hosts").and_then(Value::as_array).into_iter().flatten())
+        .filter_map(Value::as_str)
+        .collect();
+    let allows_any = sidecar.text("/spec/outboundTrafficPolicy/mode") == Some("ALLOW_ANY");
+    let shows = |entry: &Object<'_>| {
+        shown.iter().any(|s| {
+            let (namespace, pattern) = s.split_once('/').unwrap_or(("*", s));
+            let here = match namespace {
+                "*" => true,
+                "." => entry.namespace == workload.namespace,
+                "~" => false,
+                other => other == entry.namespace,
+            };
+            here && host_matches(pattern, host)
+        })
+    };
+    // A VirtualService in sight brings the hosts it routes to with it, under whatever name.
+    let routed = index.virtual_services.iter().any(|v| {
+        let hosts = v.list("/spec/hosts").iter().filter_map(Value::as_str);
+        let seen = shown.iter().any(|s| {
+            let (namespace, pattern) = s.split_once('/').unwrap_or(("*", s));
+            (namespace == "*" || namespace == v.namespace || namespace == "." && v.namespace == workload.namespace)
+                && host_matches(pattern, host)
+        });
+        seen && hosts.clone().any(|h| host_matches(h, host))
+    });
+    if shown.is_empty() || allows_any || routed || entries.iter().any(shows) {
+        return;
+    }
+    found.push(
+        Diagnostic::warning("W0237", format!("the Sidecar {} hides {host} from {workload}", sidecar.name))
+            .at(probe.place(scenario), "expects to reach it")
+            .at(sidecar.at("/spec/egress"), format!("shows {} only", shown.join(", ")))
+            .at(entry.at("/spec/hosts"), format!("registered in {}", entry.namespace))
+            .help(format!(
+                "add `{}/{host}` to the Sidecar's hosts, or expect the request to be blocked",
+                entry.namespace
+            )),
+    );
+}
+
+/// The Sidecar that counts for a workload: one that selects it before the namespace's own.
+fn sidecar_of<'a>(index: &Index<'a>, workload: &Workload) -> Option<Object<'a>> {
+    let here: Vec<Object<'a>> = index
+        .selecting
+        .iter()
+        .filter(|o| o.kind() == "Sidecar" && o.namespace == workload.namespace)
+        .copied()
+        .collect();
+    let labels = index
+        .workloads
+        .iter()
+        .find(|w| w.name == workload.name && w.namespace == workload.namespace)
+        .and_then(|w| w.labels());
+    let selector =
+        |o: &Object<'a>| o.get("/spec/workloadSelector/labels").and_then(Value::as_object).filter(|s| !s.is_empty());
+    let chosen = here
+        .iter()
+        .find(|o| selector(o).is_some_and(|s| labels.is_some_and(|l| s.iter().all(|(k, v)| l.get(k) == Some(v)))));
+    chosen.or_else(|| here.iter().find(|o| selector(o).is_none())).copied()
+}
+
+/// The client speaks TLS, and its sidecar starts TLS for the same host and port.
+fn twice(
+    index: &Index<'_>,
+    scenario: &Scenario,
+    probe: &Probe<'_>,
+    workload: &Workload,
+    host: &str,
+    port: u64,
+    found: &mut Vec<Diagnostic>,
+) {
+    let entries = index.entries_of(host);
+    // Told of the manifests alone where no plain port is there at all.
+    let plain = entries
+        .iter()
+        .flat_map(|e| e.list("/spec/ports"))
+        .any(|p| p.get("protocol").and_then(Value::as_str).is_some_and(|p| p.starts_with("HTTP") && p != "HTTPS"));
+    let served = entries
+        .iter()
+        .flat_map(|e| e.list("/spec/ports"))
+        .any(|p| p.get("number").and_then(Value::as_u64) == Some(port));
+    // Traffic that a VirtualService takes through a gateway does not meet the rule at the sidecar.
+    let led_away = index.virtual_services.iter().any(|v| {
+        super::links::legs(v).iter().any(|leg| {
+            leg.kind != "http"
+                && leg.gateways.contains(&"mesh")
+                && leg.port.is_none_or(|p| p == port)
+                && (leg.sni_hosts.is_empty() || leg.sni_hosts.iter().any(|h| host_matches(h, host)))
+                && v.list("/spec/hosts").iter().filter_map(Value::as_str).any(|h| host_matches(h, host))
+        })
+    });
+    if !plain || !served || led_away {
+        return;
+    }
+    for rule in index.rules_of(host) {
+        let here = rule.namespace == workload.namespace
+            || entries.iter().any(|e| e.namespace == rule.namespace)
+            || rule.namespace == "istio-system";
+        let selects = rule.get("/spec/workloadSelector").is_none();
+        let ports = rule.list("/spec/trafficPolicy/portLevelSettings");
+        let at_port = ports.iter().position(|p| p.pointer("/port/number").and_then(Value::as_u64) == Some(port));
+        let place = match at_port {
+            Some(i) => format!("/spec/trafficPolicy/portLevelSettings/{i}/tls/mode"),
+            None => "/spec/trafficPolicy/tls/mode".to_string(),
+        };
+        let starts = matches!(rule.text(&place), Some("SIMPLE" | "MUTUAL" | "ISTIO_MUTUAL"));
+        if !here || !selects || !starts || !rule.is_visible_from(&workload.namespace) {
+            continue;
+        }
+        found.push(
+            Diagnostic::warning("W0236", format!("TLS twice: {} speaks HTTPS to {host}, and its sidecar starts TLS too", workload.name))
+                .at(probe.place(scenario), "the request arrives as TLS inside TLS (curl: wrong version number)")
+                .at(rule.at(&place), "starts TLS for this port")
+                .help(format!("speak plain HTTP to it (`curl http://{host}/`), or limit the rule's `tls` to the port that carries HTTP")),
+        );
+    }
+}

@@ -81,6 +81,8 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario
         found.retain(|d| d.is_error() || d.code == "W0235");
     }
     let ambient = files.ambient();
+    // Scenarios often apply the same objects: what is wrong with those is found once.
+    let mut linked = std::collections::HashSet::new();
     for (index, scenario) in built.scenarios.iter().enumerate() {
         let objects = applied(scenario);
         let refused = refused(scenario, source, cache);
@@ -91,7 +93,7 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario
             found.extend(soundness::check(scenario, &objects, &ambient));
             found.extend(reach::check(scenario, &ambient));
         }
-        if sound {
+        if sound && !objects.is_empty() && linked.insert(identity(&objects, &scenario.namespace)) {
             found.extend(links::links_beside(&objects, &ambient, &scenario.namespace));
         }
         for (_, name, place) in built.routes.iter().filter(|(i, ..)| *i == index) {
@@ -133,6 +135,17 @@ fn refused(scenario: &plan::Scenario, source: &Arc<Source>, cache: &Cache) -> Ve
         }
     }
     found
+}
+
+/// What tells one list of objects from another: what was read once is shared.
+fn identity(objects: &[plan::ManifestObject], namespace: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    namespace.hash(&mut hasher);
+    for object in objects {
+        Arc::as_ptr(&object.spans).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Everything that a scenario applies, in order.

@@ -113,5 +113,5 @@ fn object(
     }
     // Spans of a heredoc are mapped to the scenario once, here.
     let spans = spans.into_iter().map(|(p, s)| (p, place(s).span)).collect();
-    out.push(ManifestObject { body, place: place(span), spans: Arc::new(spans) });
+    out.push(ManifestObject { body: Arc::new(body), place: place(span), spans: Arc::new(spans) });
 }

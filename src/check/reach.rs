@@ -10,6 +10,15 @@ use serde_json::Value;
 /// All doubts about the probes of one scenario; each sees what is applied before it.
 pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic> {
     let mut found = vec![];
+    let matters = |o: &ManifestObject| {
+        let kind = o.body.get("kind").and_then(Value::as_str);
+        matches!(kind, Some("Sidecar" | "DestinationRule"))
+    };
+    let applies =
+        scenario.steps.iter().any(|s| matches!(&s.kind, StepKind::Apply(objects) if objects.iter().any(matters)));
+    if !applies && !ambient.iter().any(matters) {
+        return found;
+    }
     // Without REGISTRY_ONLY what a Sidecar hides is reached all the same.
     let open = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::AllowAny)));
     for probe in probes(scenario).iter().filter(|p| expects_success(p)) {

@@ -21,8 +21,8 @@ impl Analyze {
             Ok(objects) => objects.into_iter().partition(|object| object.body.get("kind").is_none()),
             Err(problems) => return output::problems(&problems, 2),
         };
-        let bodies: Vec<Value> = objects.iter().map(|object| object.body.clone()).collect();
-        let all = configs.into_iter().map(|config| config.body).chain(bodies.iter().cloned());
+        let bodies: Vec<Value> = objects.iter().map(|object| (*object.body).clone()).collect();
+        let all = configs.into_iter().map(|config| (*config.body).clone()).chain(bodies.iter().cloned());
         let mesh_config = match Documents::read(all) {
             Ok(documents) => documents.world.mesh_config,
             Err(message) => return fail(&message, 2),

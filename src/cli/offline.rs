@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// What the proxy gets from these documents. `Err` is the exit code, with the reason already printed.
 pub fn generate(files: &[PathBuf], proxy: &str) -> Result<Generated, i32> {
     let objects = check::documents(files).map_err(|problems| output::problems(&problems, 2))?;
-    let documents = objects.into_iter().map(|object| object.body);
+    let documents = objects.into_iter().map(|object| (*object.body).clone());
     let documents = Documents::read(documents).map_err(|message| fail(&message, 2))?;
     let wanted = documents.proxy(proxy).map_err(|none| {
         let there = match none.pods.as_slice() {

@@ -7,8 +7,9 @@ pub mod suggest;
 
 pub use render::{render, render_all};
 
+use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A text that diagnostics can point into: a scenario or a manifest.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,8 +56,7 @@ pub struct Diagnostic {
 impl Place {
     /// 1-based line of the place's start.
     pub fn line(&self) -> usize {
-        let end = self.span.start.min(self.source.text.len());
-        self.source.text.as_bytes()[..end].iter().filter(|b| **b == b'\n').count() + 1
+        line_at(&self.source, self.span.start)
     }
 
     /// 1-based column of the place's start, in characters; a byte order mark takes none.
@@ -69,6 +69,26 @@ impl Place {
         let line = text[..end].rfind('\n').map_or(0, |at| at + 1);
         text[line..end].trim_start_matches('\u{feff}').chars().count() + 1
     }
+}
+
+/// 1-based line of an offset. Counted from the place that was asked for before, so that asking for the places of a
+/// large file one after the other reads it once.
+fn line_at(source: &Arc<Source>, offset: usize) -> usize {
+    thread_local! {
+        static LAST: RefCell<(Weak<Source>, usize, usize)> = const { RefCell::new((Weak::new(), 0, 1)) };
+    }
+    let text = source.text.as_bytes();
+    let offset = offset.min(text.len());
+    let count = |range: Range<usize>| text[range].iter().filter(|b| **b == b'\n').count();
+    LAST.with_borrow_mut(|last| {
+        if last.0.as_ptr() != Arc::as_ptr(source) {
+            *last = (Arc::downgrade(source), 0, 1);
+        }
+        let (_, at, line) = last;
+        *line = if offset >= *at { *line + count(*at..offset) } else { *line - count(offset..*at) };
+        *at = offset;
+        *line
+    })
 }
 
 impl Diagnostic {
@@ -114,5 +134,19 @@ impl Diagnostic {
     pub fn evidence(mut self, line: impl Into<String>) -> Self {
         self.evidence.push(line.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_forwards_and_backwards() {
+        let source = |text: &str| Arc::new(Source { name: "a".into(), text: text.into() });
+        let (a, b) = (source("1\n2\n\n4"), source("\n\n\n\n"));
+        let line = |source: &Arc<Source>, at: usize| Place { source: source.clone(), span: at..at }.line();
+        assert_eq!([0, 2, 5, 99, 1, 4, 0].map(|at| line(&a, at)), [1, 2, 4, 4, 1, 3, 1]);
+        assert_eq!((line(&b, 3), line(&a, 2), line(&b, 4)), (4, 2, 5));
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing that came from outside reaches the terminal as a control sequence: source lines are
 //! shown with control characters replaced, and so is every text of the diagnostic itself.
 
-use super::{Diagnostic, Label, Severity, Source};
+use super::{Diagnostic, Label, Severity, Source, line_at};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 use std::ops::Range;
@@ -12,6 +12,9 @@ use unicode_width::UnicodeWidthStr;
 
 /// The widest source line that is shown whole; longer ones are cut around their caret.
 const WIDTH: usize = 200;
+
+/// Marks that are farther from each other than this (bytes) are shown apart.
+const FAR: usize = 16 << 10;
 
 /// Lines are broken before this column where a label is longer.
 const LABEL_WIDTH: usize = 110;
@@ -179,7 +182,9 @@ fn excerpts(labels: &[Label]) -> Vec<Excerpt> {
     let mut sources: Vec<(Arc<Source>, Vec<&Label>)> = vec![];
     for label in labels {
         let same = |s: &Arc<Source>| Arc::ptr_eq(s, &label.place.source) || s.name == label.place.source.name;
-        match sources.iter_mut().find(|(s, _)| same(s)) {
+        // What is far from the first mark is shown by itself, not with everything between.
+        let near = |list: &[&Label]| list[0].place.span.start.abs_diff(label.place.span.start) < FAR;
+        match sources.iter_mut().find(|(s, list)| same(s) && near(list)) {
             Some((_, list)) => list.push(label),
             None => sources.push((label.place.source.clone(), vec![label])),
         }
@@ -198,7 +203,7 @@ fn excerpt(source: Arc<Source>, labels: &[&Label]) -> Excerpt {
         from = 3;
     }
     let to = text[last..].find('\n').map_or(text.len(), |i| last + i);
-    let first_line = text.as_bytes()[..from].iter().filter(|b| **b == b'\n').count() + 1;
+    let first_line = line_at(&source, from);
     let (shown, map) = shown(&text[from..to]);
     let marks = spans
         .iter()

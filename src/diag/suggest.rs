@@ -20,7 +20,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         // A word that starts alike and ends otherwise: `PASSTHRU`.
         let alike = |c: &str| lower.chars().zip(c.to_lowercase().chars()).take_while(|(a, b)| a == b).count();
         let count = lower.chars().count();
-        candidates.iter().copied().filter(|c| alike(c) >= 5 && alike(c) + 2 >= count).max_by_key(|c| alike(c))
+        candidates
+            .iter()
+            .copied()
+            .filter(|c| *c != word && alike(c) >= 5 && alike(c) + 2 >= count)
+            .max_by_key(|c| alike(c))
     })
 }
 

@@ -34,6 +34,11 @@ pub(super) fn place<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Err
     map.end()
 }
 
+/// A shared value as if it stood here.
+pub(super) fn whole<S: Serializer>(body: &Arc<Value>, to: S) -> Result<S::Ok, S::Error> {
+    body.as_ref().serialize(to)
+}
+
 /// As the language writes it: `10s`, `500ms`.
 fn shown(duration: Duration) -> String {
     match duration.as_millis() {

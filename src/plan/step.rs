@@ -79,8 +79,9 @@ pub enum StepKind {
 /// One object of a manifest file or heredoc, with the place it came from.
 #[derive(Debug, Clone, Serialize)]
 pub struct ManifestObject {
-    #[serde(rename = "object")]
-    pub body: serde_json::Value,
+    /// Shared: a file that many scenarios apply is held once.
+    #[serde(rename = "object", serialize_with = "json::whole")]
+    pub body: Arc<serde_json::Value>,
     /// The document in its file (or in the scenario, for a heredoc).
     #[serde(rename = "at", serialize_with = "json::place")]
     pub place: Place,

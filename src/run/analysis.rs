@@ -62,7 +62,7 @@ fn live(object: &Value) -> ManifestObject {
     let text = serde_yaml::to_string(&body).unwrap_or_default();
     let span = 0..text.lines().next().map_or(0, str::len);
     let source = Source { name: format!("{} on the target", describe(kind, Some(namespace), name)), text };
-    ManifestObject { body, place: Place { source: Arc::new(source), span }, spans: Arc::default() }
+    ManifestObject { body: Arc::new(body), place: Place { source: Arc::new(source), span }, spans: Arc::default() }
 }
 
 /// How many of the control plane's lines are worth showing.
@@ -138,7 +138,7 @@ mod tests {
             ..Evidence::default()
         };
         let mut applied = live(&object("Gateway", "g"));
-        applied.body["metadata"].as_object_mut().unwrap().remove("namespace");
+        Arc::make_mut(&mut applied.body)["metadata"].as_object_mut().unwrap().remove("namespace");
         let found = ambient(&evidence, &[applied]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].place.source.name, "Service a/s on the target");

@@ -235,7 +235,7 @@ impl Runner {
     }
 
     async fn apply(&mut self, scenario: &Scenario, index: usize, objects: &[ManifestObject]) -> Result<(), Error> {
-        let bodies: Vec<_> = objects.iter().map(|o| o.body.clone()).collect();
+        let bodies: Vec<_> = objects.iter().map(|o| (*o.body).clone()).collect();
         self.state.applied.extend(objects.iter().cloned());
         let name = self.state.name.clone();
         // An interrupt may drop this future: what was begun is in the journal.

@@ -29,7 +29,8 @@ fn step(text: &str, kind: StepKind) -> Step {
 }
 
 fn apply(objects: &[Value]) -> Step {
-    let manifest = |body: &Value| ManifestObject { body: body.clone(), place: place(), spans: Arc::default() };
+    let manifest =
+        |body: &Value| ManifestObject { body: Arc::new(body.clone()), place: place(), spans: Arc::default() };
     step("apply x.yaml", StepKind::Apply(objects.iter().map(manifest).collect()))
 }
 

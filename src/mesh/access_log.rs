@@ -1,6 +1,6 @@
 //! Access logs from the mesh config.
 
-use super::json::{fields, put, text};
+use super::json::{fields, message, put, text};
 use super::mesh_config::MeshConfig;
 use serde_json::{Map, Value, json};
 
@@ -69,14 +69,14 @@ pub fn file(path: &str, mut format: Map<String, Value>) -> Value {
             }]),
         );
     }
-    json!({
+    message! {
         "name": "envoy.access_loggers.file",
-        "typedConfig": {
+        "typedConfig": message! {
             "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
             "path": path,
             "logFormat": format,
         },
-    })
+    }
 }
 
 /// The log that `accessLogFile`, `accessLogFormat` and `accessLogEncoding` describe, to a path.
@@ -92,7 +92,7 @@ pub fn from_mesh_config(mesh: &MeshConfig, path: &str) -> Value {
             options.clear();
         }
     } else {
-        format.insert("textFormatSource".to_owned(), json!({"inlineString": text_format(given)}));
+        format.insert("textFormatSource".to_owned(), message! {"inlineString": text_format(given)});
     }
     file(path, format)
 }

@@ -2,7 +2,7 @@
 
 use super::Origin;
 use super::host::{most_specific, resolve_short};
-use super::json::{labels, labels_match, list, present, strings, text, unsigned};
+use super::json::{into_map, labels, labels_match, list, present, strings, text, unsigned};
 use super::mesh_config::MeshConfig;
 use super::object::Object;
 use super::registry::service::Service;
@@ -21,16 +21,22 @@ pub struct DestinationRule {
     pub policy_origin: Origin,
     /// Beside `spec.subsets`.
     pub subset_origins: Vec<Origin>,
+    /// The place of the first subset of each name.
+    subset_places: HashMap<String, usize>,
 }
 
 impl DestinationRule {
     fn new(object: Object, export_to: BTreeSet<String>) -> Self {
+        let subsets = list(&object.spec()["subsets"]);
+        let mut subset_places = HashMap::new();
+        for (place, subset) in subsets.iter().enumerate() {
+            subset_places.entry(text(&subset["name"]).to_owned()).or_insert(place);
+        }
         Self {
             spec: object.spec().clone(),
             policy_origin: object.origin("/spec"),
-            subset_origins: (0..list(&object.spec()["subsets"]).len())
-                .map(|i| object.origin(format!("/spec/subsets/{i}")))
-                .collect(),
+            subset_origins: (0..subsets.len()).map(|i| object.origin(format!("/spec/subsets/{i}"))).collect(),
+            subset_places,
             export_to,
             object,
         }
@@ -45,7 +51,7 @@ impl DestinationRule {
     }
 
     pub fn subset(&self, name: &str) -> Option<&Value> {
-        self.subsets().iter().find(|s| text(&s["name"]) == name)
+        self.subsets().get(*self.subset_places.get(name)?)
     }
 
     pub fn has_selector(&self) -> bool {
@@ -67,7 +73,7 @@ impl DestinationRule {
     }
 }
 
-type ByHost = HashMap<String, Vec<DestinationRule>>;
+type ByHost = HashMap<String, Vec<Arc<DestinationRule>>>;
 
 /// All DestinationRules by namespace and visibility.
 #[derive(Debug, Default)]
@@ -114,7 +120,7 @@ impl DestinationRules {
     }
 
     /// The rules for a service as a namespace sees them: its own, then the service's, then the root namespace's.
-    pub fn of(&self, namespace: &str, service: &Service) -> Vec<&DestinationRule> {
+    pub fn of(&self, namespace: &str, service: &Service) -> Vec<&Arc<DestinationRule>> {
         let own = if namespace == self.root_namespace { Some(&self.root_local) } else { self.local.get(namespace) };
         if let Some(found) = own.and_then(|rules| most_specific(&service.hostname, rules)) {
             return found.iter().collect();
@@ -149,31 +155,40 @@ fn merge(rules: &mut ByHost, host: &str, incoming: DestinationRule, report: &Rep
             continue;
         }
         separate = false;
-        merge_into(rule, &incoming, host, report);
+        merge_into(Arc::make_mut(rule), &incoming, host, report);
     }
     if separate {
-        existing.push(incoming);
+        existing.push(Arc::new(incoming));
     }
 }
 
 fn merge_into(rule: &mut DestinationRule, incoming: &DestinationRule, host: &str, report: &Report) {
-    let known: BTreeSet<String> = rule.subsets().iter().map(|s| text(&s["name"]).to_owned()).collect();
-    let mut subsets = rule.subsets().to_vec();
+    let (mut added, mut origins) = (Vec::new(), Vec::new());
     for (subset, origin) in incoming.subsets().iter().zip(&incoming.subset_origins) {
         let name = text(&subset["name"]);
-        if known.contains(name) {
+        if rule.subset_places.contains_key(name) {
             let message = format!("Duplicate subset {name} found while merging destination rules for {host}");
             report.metric("pilot_destrule_subsets", host, "", &message);
         } else {
-            subsets.push(subset.clone());
-            rule.subset_origins.push(origin.clone());
+            added.push(subset.clone());
+            origins.push(origin.clone());
         }
     }
-    let mut spec = rule.spec.as_object().cloned().unwrap_or_default();
-    if !subsets.is_empty() {
-        spec.insert("subsets".to_owned(), Value::Array(subsets));
+    let known = rule.subsets().len();
+    for (place, subset) in added.iter().enumerate() {
+        rule.subset_places.entry(text(&subset["name"]).to_owned()).or_insert(known + place);
     }
-    if !present(rule.policy()) && present(incoming.policy()) {
+    rule.subset_origins.append(&mut origins);
+    let takes_policy = !present(rule.policy()) && present(incoming.policy());
+    let mut spec = into_map(std::mem::take(&mut rule.spec));
+    match spec.get_mut("subsets") {
+        Some(Value::Array(subsets)) => subsets.append(&mut added),
+        _ if added.is_empty() => {}
+        _ => {
+            spec.insert("subsets".to_owned(), Value::Array(added));
+        }
+    }
+    if takes_policy {
         spec.insert("trafficPolicy".to_owned(), incoming.policy().clone());
         rule.policy_origin = incoming.policy_origin.clone();
     }

@@ -3,7 +3,7 @@
 use super::cluster::draft::Kind;
 use super::cluster::outbound_name;
 use super::destination_rule::{DestinationRule, subset_policy};
-use super::json::{labels_match, list, present, text, unsigned};
+use super::json::{labels_match, list, message, present, text, unsigned};
 use super::load_balancing::{Group, apply, locality_setting};
 use super::node::Node;
 use super::policy::peer_authentication::Mode;
@@ -11,7 +11,7 @@ use super::registry::endpoint::{Endpoint, Health, canonical_service};
 use super::registry::kubernetes::CLUSTER;
 use super::registry::service::{Port, Service};
 use super::{Origin, Resource};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -127,7 +127,11 @@ pub fn localities(locator: &Locator, cluster: &str, endpoints: Vec<Arc<Endpoint>
             let all: Vec<Value> =
                 endpoints.iter().map(|e| lb_endpoint(e, locator.mtls(e, by_rule.as_deref()))).collect();
             Group {
-                body: json!({"locality": locality_value(locality), "lbEndpoints": all, "loadBalancingWeight": weight}),
+                body: message! {
+                    "locality": locality_value(locality),
+                    "lbEndpoints": all,
+                    "loadBalancingWeight": weight,
+                },
                 members: endpoints.into_iter().cloned().collect(),
             }
         })
@@ -146,23 +150,25 @@ pub fn locality_value(locality: &str) -> Value {
 fn lb_endpoint(endpoint: &Endpoint, mtls: bool) -> Value {
     let mut metadata = Map::new();
     if mtls && !endpoint.tls_mode.is_empty() && endpoint.tls_mode != "disabled" {
-        metadata.insert("envoy.transport_socket_match".to_owned(), json!({"tlsMode": endpoint.tls_mode}));
+        metadata.insert("envoy.transport_socket_match".to_owned(), message! {"tlsMode": endpoint.tls_mode.as_str()});
     }
     let (service, revision) = canonical_service(&endpoint.labels, &endpoint.workload);
     let revision = if revision == "latest" { "" } else { revision };
     let workload = format!("{};{};{service};{revision};{CLUSTER}", endpoint.workload, endpoint.namespace);
-    metadata.insert("istio".to_owned(), json!({"workload": workload}));
+    metadata.insert("istio".to_owned(), message! {"workload": workload});
     let address = match endpoint.port {
         0 if endpoint.address.starts_with('/') || endpoint.address.starts_with('@') => {
-            json!({"pipe": {"path": endpoint.address}})
+            message! {"pipe": message! {"path": endpoint.address.as_str()}}
         }
-        port => json!({"socketAddress": {"address": endpoint.address, "portValue": port}}),
+        port => message! {
+            "socketAddress": message! {"address": endpoint.address.as_str(), "portValue": port},
+        },
     };
-    let mut out = super::json::into_map(json!({
-        "endpoint": {"address": address},
+    let mut out = super::json::into_map(message! {
+        "endpoint": message! {"address": address},
         "loadBalancingWeight": endpoint.weight,
-        "metadata": {"filterMetadata": metadata},
-    }));
+        "metadata": message! {"filterMetadata": metadata},
+    });
     match endpoint.health {
         Health::Healthy => out.insert("healthStatus".to_owned(), Value::from("HEALTHY")),
         Health::Unhealthy => out.insert("healthStatus".to_owned(), Value::from("UNHEALTHY")),
@@ -209,7 +215,7 @@ fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &[Origin
     let policy = locator.policy();
     let (setting, forced) = locality_setting(locator.node, &policy["loadBalancer"], locator.service);
     let endpoints = apply(locator.node, groups, &setting, forced || present(&policy["outlierDetection"]));
-    let mut body = super::json::into_map(json!({"clusterName": cluster}));
+    let mut body = super::json::into_map(message! {"clusterName": cluster});
     super::json::put(&mut body, "endpoints", Value::Array(endpoints));
     Resource { name: cluster.to_owned(), body: Value::Object(body), origins: origins.to_vec() }
 }

@@ -48,18 +48,16 @@ pub fn most_specific<'a, V>(needle: &str, by_host: &'a HashMap<String, V>) -> Op
     if let Some(exact) = by_host.get(needle) {
         return Some(exact);
     }
-    let suffix = tail(needle);
-    let mut best: Option<(&String, &V)> = None;
-    // Every wildcard that can match is `*` plus a suffix of the needle, so there is no need to scan the map.
-    for (start, _) in suffix.char_indices().chain(std::iter::once((suffix.len(), ' '))) {
-        let key = format!("*{}", &suffix[start..]);
-        if let Some((host, value)) = by_host.get_key_value(&key)
-            && best.is_none_or(|(found, _)| more_specific(host, found))
-        {
-            best = Some((host, value));
+    // Every wildcard that can match is `*` plus a suffix of the needle, so there is no need to scan the map; the
+    // longest is the most specific.
+    let mut key = format!("*{}", tail(needle));
+    loop {
+        if let Some(found) = by_host.get(&key) {
+            return Some(found);
         }
+        let first = key[1..].chars().next()?;
+        key.drain(1..=first.len_utf8());
     }
-    best.map(|(_, value)| value)
 }
 
 /// A name without a dot is a Service in the object's namespace. `domain` may be empty: then no suffix follows.

@@ -4,6 +4,17 @@
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
+/// An object of the given fields. Unlike `serde_json::json!` it takes values over instead of copying them, and makes
+/// its table once: for what is built for every cluster and chain.
+macro_rules! message {
+    ($($key:literal: $value:expr),+ $(,)?) => {{
+        let mut fields = serde_json::Map::with_capacity([$($key),+].len());
+        $(fields.insert($key.to_owned(), serde_json::Value::from($value));)+
+        serde_json::Value::Object(fields)
+    }};
+}
+pub(in crate::mesh) use message;
+
 /// The string, or "" when it is something else.
 pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("")

@@ -5,7 +5,7 @@ use super::json::flag;
 use super::object::Object;
 use super::policy::authorization::Policies;
 use super::push::Push;
-use super::registry::kubernetes::{Pod, Pods, Target, targets};
+use super::registry::kubernetes::{Target, targets};
 use super::scope::Scope;
 use super::{Proxy, ProxyType};
 use serde_json::Value;
@@ -27,12 +27,11 @@ pub struct Node<'a> {
 
 impl<'a> Node<'a> {
     pub fn new(push: &'a Push, proxy: &'a Proxy) -> Self {
-        let pods = Pods::read(push.by_kind(), &push.mesh);
-        let pod = pods.by_name(&proxy.namespace, &proxy.name).cloned();
+        let pod = push.pods.by_name(&proxy.namespace, &proxy.name);
         let find = |host: &str| push.registry.by_host(host).and_then(|n| n.get(&proxy.namespace)).cloned();
-        let labels = pod.as_deref().map_or(&proxy.labels, |p: &Pod| &p.labels);
+        let labels = pod.map_or(&proxy.labels, |p| &p.labels);
         let namespace = proxy.metadata.get("NAMESPACE").and_then(Value::as_str).unwrap_or(&proxy.namespace);
-        let mut targets = targets(push.by_kind(), &proxy.namespace, labels, pod.as_deref(), find, &push.mesh);
+        let mut targets = targets(push.by_kind(), &proxy.namespace, labels, pod.map(|p| &**p), find, &push.mesh);
         targets.extend(push.registry.targets_at(&proxy.ip, namespace));
         targets
             .sort_by(|a, b| (&a.service.created, &a.service.hostname).cmp(&(&b.service.created, &b.service.hostname)));
@@ -59,7 +58,7 @@ impl<'a> Node<'a> {
                 proxy,
             ),
             captures_dns: proxy.metadata.get("DNS_CAPTURE").is_some_and(|v| flag(v) || v.as_str() == Some("true")),
-            locality: pod.as_deref().map_or_else(String::new, |p| p.locality.clone()),
+            locality: pod.map_or_else(String::new, |p| p.locality.clone()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A Kubernetes object with the metadata that config generation needs, and the order in which Istio reads them.
 
 use super::Origin;
-use super::json::{labels, text};
+use super::json::{labels, message, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,8 +58,8 @@ impl Object {
 
     /// Istio's order of configuration: creation time, then name, then namespace. An Istio object without a
     /// time is read as the newest, since Services (which may have none) come first.
-    pub fn order(&self) -> (String, &str, &str) {
-        let created = if self.created.is_empty() { "9999".to_owned() } else { self.created.clone() };
+    pub fn order(&self) -> (&str, &str, &str) {
+        let created = if self.created.is_empty() { "9999" } else { &self.created };
         (created, &self.name, &self.namespace)
     }
 
@@ -76,5 +76,5 @@ pub fn sort(objects: &mut [Object]) {
 
 /// `{filterMetadata: {istio: {config: path}}}`.
 pub fn config_metadata(path: &str) -> Value {
-    serde_json::json!({"filterMetadata": {"istio": {"config": path}}})
+    message! {"filterMetadata": message! {"istio": message! {"config": path}}}
 }

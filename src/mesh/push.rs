@@ -6,6 +6,7 @@ use super::mesh_config::MeshConfig;
 use super::object::Object;
 use super::policy::peer_authentication::{Mode, PeerAuthentications};
 use super::registry::ServiceRegistry;
+use super::registry::kubernetes::Pods;
 use super::registry::service::{Resolution, Service};
 use super::report::Report;
 use super::virtual_service::VirtualServices;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 pub struct Push {
     pub mesh: MeshConfig,
     pub settings: Settings,
+    pub pods: Pods,
     pub registry: ServiceRegistry,
     pub virtual_services: VirtualServices,
     pub destination_rules: DestinationRules,
@@ -67,8 +69,10 @@ impl Push {
         discover(&mut objects, &mesh);
         super::ingress::convert(&mut objects, &mesh);
         let report = Report::default();
+        let pods = Pods::read(&objects, &mesh);
         Self {
-            registry: ServiceRegistry::read(&objects, &mesh, &report),
+            registry: ServiceRegistry::read(&objects, &pods, &mesh, &report),
+            pods,
             virtual_services: VirtualServices::read(&objects, &mesh, &report),
             destination_rules: DestinationRules::read(&objects, &mesh, &report),
             peer_authentications: PeerAuthentications::read(&objects, &mesh),

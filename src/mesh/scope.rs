@@ -22,11 +22,46 @@ pub struct EgressListener {
     pub virtual_services: Vec<Arc<VirtualService>>,
     /// Which VirtualService a service's host fits most specifically (namespace, name).
     pub wildcard_index: HashMap<String, (String, String)>,
+    hosts: HostIndex,
+}
+
+/// The places of VirtualServices by their hosts.
+#[derive(Debug, Default)]
+struct HostIndex {
+    exact: HashMap<String, Vec<usize>>,
+    with_wildcard: Vec<usize>,
+}
+
+impl HostIndex {
+    fn new(virtual_services: &[Arc<VirtualService>]) -> Self {
+        let mut index = Self::default();
+        for (place, service) in virtual_services.iter().enumerate() {
+            for host in service.hosts.iter().filter(|h| !is_wildcard(h)) {
+                index.exact.entry(host.clone()).or_default().push(place);
+            }
+            if service.hosts.iter().any(|h| is_wildcard(h)) {
+                index.with_wildcard.push(place);
+            }
+        }
+        index
+    }
 }
 
 impl EgressListener {
     pub fn port(&self) -> Option<u32> {
         present(&self.spec["port"]).then(|| unsigned(&self.spec["port"]["number"]))
+    }
+
+    /// The VirtualServices with a host that some name of `hostname` fits, in their order.
+    pub fn virtual_services_for(&self, hostname: &str) -> Vec<&Arc<VirtualService>> {
+        if is_wildcard(hostname) {
+            let fits = |v: &&Arc<VirtualService>| v.hosts.iter().any(|h| matches(h, hostname));
+            return self.virtual_services.iter().filter(fits).collect();
+        }
+        let fits = |place: &&usize| self.virtual_services[**place].hosts.iter().any(|h| matches(h, hostname));
+        let exact = self.hosts.exact.get(hostname).into_iter().flatten();
+        let places: BTreeSet<usize> = exact.chain(self.hosts.with_wildcard.iter().filter(fits)).copied().collect();
+        places.into_iter().map(|place| &self.virtual_services[place]).collect()
     }
 }
 
@@ -37,7 +72,8 @@ pub struct Scope {
     pub sidecar: Option<Object>,
     pub listeners: Vec<EgressListener>,
     pub services: Vec<Arc<Service>>,
-    by_host: HashMap<String, Arc<Service>>,
+    /// The place of each host's service.
+    by_host: HashMap<String, usize>,
     rules: HashMap<String, Vec<Arc<DestinationRule>>>,
     /// `None` for gateways: they have no catch-all.
     pub outbound_policy: Option<OutboundPolicy>,
@@ -108,7 +144,7 @@ impl Scope {
     }
 
     pub fn service(&self, hostname: &str) -> Option<&Arc<Service>> {
-        self.by_host.get(hostname)
+        self.services.get(*self.by_host.get(hostname)?)
     }
 
     /// The DestinationRule for a host as this proxy sees it.
@@ -151,42 +187,35 @@ impl Scope {
 
     /// Adds a service, or merges its ports into one of the same host.
     fn add(&mut self, service: Arc<Service>) {
-        let Some(existing) = self.by_host.get(&service.hostname).cloned() else {
-            self.by_host.insert(service.hostname.clone(), service.clone());
+        let Some(&place) = self.by_host.get(&service.hostname) else {
+            self.by_host.insert(service.hostname.clone(), self.services.len());
             self.services.push(service);
             return;
         };
-        let replacement = match (existing.registry, service.registry) {
-            _ if Arc::ptr_eq(&existing, &service) => return,
-            (Registry::Kubernetes, Registry::External) => return,
-            (Registry::External, Registry::Kubernetes) => service,
-            _ if existing.ports == service.ports || !mergeable(&existing, &service) => return,
+        let existing = &mut self.services[place];
+        match (existing.registry, service.registry) {
+            _ if Arc::ptr_eq(existing, &service) => {}
+            (Registry::Kubernetes, Registry::External) => {}
+            (Registry::External, Registry::Kubernetes) => *existing = service,
             _ => {
-                let mut merged = (*existing).clone();
-                for port in &service.ports {
-                    if merged.port(port.number).is_none() {
-                        merged.ports.push(port.clone());
+                let added: Vec<&Port> = service.ports.iter().filter(|p| existing.port(p.number).is_none()).collect();
+                if !added.is_empty() && mergeable(existing, &service) {
+                    let existing = Arc::make_mut(existing);
+                    for port in added {
+                        if existing.port(port.number).is_none() {
+                            existing.ports.push(port.clone());
+                        }
                     }
                 }
-                Arc::new(merged)
             }
-        };
-        if let Some(place) = self.services.iter_mut().find(|s| s.hostname == replacement.hostname) {
-            *place = replacement.clone();
         }
-        self.by_host.insert(replacement.hostname.clone(), replacement);
     }
 
     fn select_rules(&mut self, push: &Push) {
-        let mut shared: HashMap<*const DestinationRule, Arc<DestinationRule>> = HashMap::new();
         for service in &self.services {
             let found = push.destination_rules.of(&self.namespace, service);
             if !found.is_empty() {
-                let rules = found
-                    .into_iter()
-                    .map(|r| shared.entry(std::ptr::from_ref(r)).or_insert_with(|| Arc::new(r.clone())).clone())
-                    .collect();
-                self.rules.insert(service.hostname.clone(), rules);
+                self.rules.insert(service.hostname.clone(), found.into_iter().cloned().collect());
             }
         }
     }
@@ -264,6 +293,7 @@ fn egress_listener(push: &Push, namespace: &str, spec: &Value) -> EgressListener
     let services = select_services(push, namespace, spec, &by_namespace);
     EgressListener {
         wildcard_index: wildcard_index(&virtual_services, &services),
+        hosts: HostIndex::new(&virtual_services),
         spec: spec.clone(),
         services,
         virtual_services,

@@ -1,26 +1,26 @@
 //! TLS contexts and the SDS configuration of their certificates.
 
 use super::duration;
-use super::json::{into_map, list, present, put, strings, text};
+use super::json::{into_map, list, message, present, put, strings, text};
 use super::node::Node;
 use serde_json::{Map, Value, json};
 
 /// A reference to a secret that the agent beside the proxy serves (workload certificate, root, files).
 pub fn sds(name: &str) -> Value {
-    let mut config = into_map(json!({
-        "apiConfigSource": {
+    let mut config = into_map(message! {
+        "apiConfigSource": message! {
             "apiType": "GRPC",
             "transportApiVersion": "V3",
             "setNodeOnFirstMessageOnly": true,
-            "grpcServices": [{"envoyGrpc": {"clusterName": "sds-grpc"}}],
+            "grpcServices": vec![message! {"envoyGrpc": message! {"clusterName": "sds-grpc"}}],
         },
         "resourceApiVersion": "V3",
-    }));
+    });
     // Only the workload's own secrets are waited for without limit; files may be missing.
     if matches!(name, "default" | "ROOTCA") {
         config.insert("initialFetchTimeout".to_owned(), Value::from("0s"));
     }
-    json!({"name": name, "sdsConfig": config})
+    message! {"name": name, "sdsConfig": config}
 }
 
 /// A reference to a Kubernetes Secret that the control plane itself serves.
@@ -40,7 +40,7 @@ pub fn credential(name: &str) -> Value {
 
 /// Exact matchers for subject alternative names.
 pub fn exact_names(names: &[String]) -> Value {
-    names.iter().map(|n| json!({"exact": n})).collect()
+    names.iter().map(|n| message! {"exact": n.as_str()}).collect()
 }
 
 /// `{matchSubjectAltNames: […]}` without empty fields.
@@ -51,7 +51,7 @@ pub fn validation(names: &[String]) -> Map<String, Value> {
 }
 
 pub fn combined(default: Map<String, Value>, root: Value) -> Value {
-    json!({"defaultValidationContext": default, "validationContextSdsSecretConfig": root})
+    message! {"defaultValidationContext": default, "validationContextSdsSecretConfig": root}
 }
 
 /// The transport socket of a TLS context; `context` without `@type`.
@@ -60,14 +60,16 @@ pub fn socket(kind: &str, mut context: Map<String, Value>) -> Value {
         "@type".to_owned(),
         Value::from(format!("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{kind}")),
     );
-    json!({"name": "envoy.transport_sockets.tls", "typedConfig": context})
+    message! {"name": "envoy.transport_sockets.tls", "typedConfig": context}
 }
 
 pub fn raw_buffer() -> Value {
-    json!({
+    message! {
         "name": "envoy.transport_sockets.raw_buffer",
-        "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"},
-    })
+        "typedConfig": message! {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+        },
+    }
 }
 
 /// How a sidecar accepts mutual TLS from the mesh.

@@ -1,6 +1,6 @@
 //! A cluster while it is built: what later steps look at is kept apart from the body.
 
-use crate::mesh::json::{into_map, object_in};
+use crate::mesh::json::{into_map, message, object_in};
 use crate::mesh::load_balancing::Group;
 use serde_json::{Map, Value, json};
 
@@ -59,7 +59,7 @@ pub struct Draft {
 
 impl Draft {
     pub fn new(name: &str, kind: Kind) -> Self {
-        let mut body = Map::new();
+        let mut body = Map::with_capacity(16);
         body.insert("name".to_owned(), Value::from(name));
         body.insert("altStatName".to_owned(), Value::from(format!("{name};")));
         Self { name: name.to_owned(), kind, body, http: None, groups: Vec::new() }
@@ -106,7 +106,7 @@ impl Draft {
         if let Some(http) = self.http.take() {
             self.set(
                 "typedExtensionProtocolOptions",
-                json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http.build()}),
+                message! {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http.build()},
             );
         }
         Value::Object(self.body)

@@ -5,14 +5,14 @@ use super::traffic_policy::{Purpose, apply_traffic_policy, preserves_header_case
 use super::{outbound_name, sni_name};
 use crate::mesh::destination_rule::{DestinationRule, port_policy, subset_policy};
 use crate::mesh::endpoint::{Locator, localities};
-use crate::mesh::json::{present, text};
+use crate::mesh::json::{message, present, text};
 use crate::mesh::node::Node;
 use crate::mesh::policy::peer_authentication::Mode;
 use crate::mesh::protocol::Protocol;
 use crate::mesh::registry::service::{Port, Registry, Resolution, Service};
 use crate::mesh::stat_name::{self, Subject};
 use crate::mesh::{Origin, Resource};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 pub fn build(node: &Node) -> Vec<Resource> {
@@ -197,7 +197,11 @@ impl Ports<'_> {
         }
         draft.istio_metadata().insert(
             "services".to_owned(),
-            json!([{"host": service.hostname, "name": service.name, "namespace": service.namespace}]),
+            Value::Array(vec![message! {
+                "host": service.hostname.as_str(),
+                "name": service.name.as_str(),
+                "namespace": service.namespace.as_str(),
+            }]),
         );
         Some(draft)
     }
@@ -230,10 +234,10 @@ fn apply_eds(draft: &mut Draft) {
         let name = draft.name.clone();
         draft.set(
             "edsClusterConfig",
-            json!({
+            message! {
                 "serviceName": name,
-                "edsConfig": {"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"},
-            }),
+                "edsConfig": message! {"ads": Map::new(), "initialFetchTimeout": "0s", "resourceApiVersion": "V3"},
+            },
         );
     }
 }

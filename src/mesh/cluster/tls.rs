@@ -2,7 +2,7 @@
 
 use super::draft::{Draft, Kind};
 use super::traffic_policy::Purpose;
-use crate::mesh::json::{flag, present, put, strings, text};
+use crate::mesh::json::{flag, message, present, put, strings, text};
 use crate::mesh::node::Node;
 use crate::mesh::policy::peer_authentication::Mode;
 use crate::mesh::tls::{combined, credential, raw_buffer, sds, socket, validation};
@@ -19,9 +19,13 @@ pub fn apply_tls(node: &Node, draft: &mut Draft, tls: &Value, purpose: &Purpose)
         } else {
             draft.set(
                 "transportSocketMatches",
-                json!([
-                    {"name": "tlsMode-istio", "match": {"tlsMode": "istio"}, "transportSocket": context},
-                    {"name": "tlsMode-disabled", "match": {}, "transportSocket": raw_buffer()},
+                Value::Array(vec![
+                    message! {
+                        "name": "tlsMode-istio",
+                        "match": message! {"tlsMode": "istio"},
+                        "transportSocket": context,
+                    },
+                    message! {"name": "tlsMode-disabled", "match": Map::new(), "transportSocket": raw_buffer()},
                 ]),
             );
         }
@@ -71,18 +75,18 @@ fn mutual(draft: &Draft, names: &[String], sni: &str, purpose: &Purpose) -> Valu
     let alpn = if draft.is_http2() { json!(["istio", "h2"]) } else { json!(["istio"]) };
     context.insert(
         "commonTlsContext".to_owned(),
-        json!({
+        message! {
             "alpnProtocols": alpn,
             "tlsParams": parameters(),
-            "tlsCertificateSdsSecretConfigs": [sds("default")],
+            "tlsCertificateSdsSecretConfigs": vec![sds("default")],
             "combinedValidationContext": combined(validation(names), sds("ROOTCA")),
-        }),
+        },
     );
     socket("UpstreamTlsContext", context)
 }
 
 fn parameters() -> Value {
-    json!({"tlsMaximumProtocolVersion": "TLSv1_3", "tlsMinimumProtocolVersion": "TLSv1_2"})
+    message! {"tlsMaximumProtocolVersion": "TLSv1_3", "tlsMinimumProtocolVersion": "TLSv1_2"}
 }
 
 /// SIMPLE and MUTUAL; `None` when MUTUAL lacks its certificate.

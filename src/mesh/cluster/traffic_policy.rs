@@ -3,7 +3,7 @@
 use super::draft::{Draft, Kind, Upstream};
 use super::tls::apply_tls;
 use crate::mesh::duration::{canonical, whole_seconds};
-use crate::mesh::json::{flag, float, integer, number, object_in, present, put, text, unsigned};
+use crate::mesh::json::{flag, float, integer, message, number, object_in, present, put, text, unsigned};
 use crate::mesh::load_balancing::{self, locality_setting};
 use crate::mesh::node::Node;
 use crate::mesh::policy::peer_authentication::Mode;
@@ -118,7 +118,7 @@ fn upgrades_to_http2(node: &Node, port: &Port, pool: &Value) -> bool {
 /// Circuit breakers, timeouts and keepalive; `pool` may be null.
 pub fn apply_connection_pool(node: &Node, draft: &mut Draft, pool: &Value, retry_budget: &Value) {
     let (http, tcp) = (&pool["http"], &pool["tcp"]);
-    let mut threshold = Map::new();
+    let mut threshold = Map::with_capacity(4);
     for field in ["maxConnections", "maxPendingRequests", "maxRequests", "maxRetries"] {
         threshold.insert(field.to_owned(), Value::from(u32::MAX));
     }
@@ -144,7 +144,7 @@ pub fn apply_connection_pool(node: &Node, draft: &mut Draft, pool: &Value, retry
         threshold
             .insert("retryBudget".to_owned(), json!({"budgetPercent": budget, "minRetryConcurrency": concurrency}));
     }
-    draft.set("circuitBreakers", json!({"thresholds": [threshold]}));
+    draft.set("circuitBreakers", message! {"thresholds": vec![Value::Object(threshold)]});
     let timeout = match canonical(&tcp["connectTimeout"]) {
         Value::Null => node.push.mesh.connect_timeout.clone(),
         given => given,
@@ -262,8 +262,8 @@ fn apply_load_balancer(node: &Node, draft: &mut Draft, policy: &Value, service: 
     }
     if !draft.groups.is_empty() {
         let endpoints = load_balancing::apply(node, std::mem::take(&mut draft.groups), &setting, failover);
-        let name = draft.name.clone();
-        draft.set("loadAssignment", json!({"clusterName": name, "endpoints": endpoints}));
+        let name = draft.name.as_str();
+        draft.set("loadAssignment", message! {"clusterName": name, "endpoints": endpoints});
     }
     if draft.kind == Kind::OriginalDst {
         draft.set_lb("CLUSTER_PROVIDED");

@@ -3,7 +3,7 @@
 use super::merge::{Merged, Server, duplicates};
 use super::passthrough;
 use crate::mesh::host::matches;
-use crate::mesh::json::{flag, into_map, list, present, put, strings, text, unsigned};
+use crate::mesh::json::{flag, into_map, list, message, present, put, strings, text, unsigned};
 use crate::mesh::listener::chain::Chain;
 use crate::mesh::listener::http::{HttpChain, ProxyHeaders, connection_manager};
 use crate::mesh::listener::network::{listener_logs, routed};
@@ -99,35 +99,35 @@ impl Entry {
         }
         let mut origins = Vec::new();
         let mut chains = Vec::new();
-        for (index, chain) in self.chains.into_iter().enumerate() {
+        for (index, mut chain) in self.chains.into_iter().enumerate() {
             let at = format!("/filterChains/{index}");
             origins.extend(chain.origins.iter().map(|o| Origin { at: at.clone(), ..o.clone() }));
-            chains.push(write_chain(node, &chain, &name));
+            chains.push(write_chain(node, &mut chain, &name));
         }
-        let mut body = into_map(json!({
-            "name": name,
+        let mut body = into_map(message! {
+            "name": name.as_str(),
             "address": socket_address(&self.bind, self.port),
             "trafficDirection": "OUTBOUND",
             "maxConnectionsToAcceptPerSocketEvent": 1,
             "filterChains": chains,
-        }));
+        });
         put(&mut body, "listenerFilters", Value::Array(filters));
         put(&mut body, "accessLog", listener_logs(node, Class::Gateway));
         Resource { name, body: Value::Object(body), origins }
     }
 }
 
-fn write_chain(node: &Node, chain: &Chain, listener: &str) -> Value {
-    let mut filters = chain.filters.clone();
+fn write_chain(node: &Node, chain: &mut Chain, listener: &str) -> Value {
+    let mut filters = std::mem::take(&mut chain.filters);
     if let Some(http) = &chain.http {
         filters.push(connection_manager(node, http, listener));
     }
-    let mut out = into_map(json!({"filters": filters, "transportSocketConnectTimeout": tls::connect_timeout()}));
+    let mut out = into_map(message! {"filters": filters, "transportSocketConnectTimeout": tls::connect_timeout()});
     if let Some(found) = chain.to_match() {
         out.insert("filterChainMatch".to_owned(), found);
     }
-    put(&mut out, "metadata", chain.metadata.clone());
-    put(&mut out, "transportSocket", chain.transport_socket.clone());
+    put(&mut out, "metadata", chain.metadata.take());
+    put(&mut out, "transportSocket", chain.transport_socket.take());
     Value::Object(out)
 }
 

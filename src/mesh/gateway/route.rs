@@ -13,6 +13,7 @@ use crate::mesh::route::http::{Context, Route, catches_all, routes};
 use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{Origin, Resource};
 use serde_json::{Value, json};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -154,10 +155,14 @@ fn collapse(hosts: BTreeMap<String, VirtualHost>) -> Vec<VirtualHost> {
         if crate::mesh::host::more_specific(a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater }
     });
     let mut out: Vec<VirtualHost> = Vec::new();
+    let mut places: HashMap<(Vec<usize>, bool), usize> = HashMap::new();
     for (_, host) in ordered {
-        match out.iter_mut().find(|o| o.blocks == host.blocks && o.require_tls == host.require_tls) {
-            Some(same) => same.domains.extend(host.domains),
-            None => out.push(host),
+        match places.entry((host.blocks.clone(), host.require_tls)) {
+            Entry::Occupied(same) => out[*same.get()].domains.extend(host.domains),
+            Entry::Vacant(new) => {
+                new.insert(out.len());
+                out.push(host);
+            }
         }
     }
     out.sort_by(|a, b| a.name.cmp(&b.name));

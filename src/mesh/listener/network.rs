@@ -4,7 +4,7 @@ use super::Class;
 use crate::mesh::cluster::outbound_name;
 use crate::mesh::destination_rule::DestinationRule;
 use crate::mesh::duration::canonical;
-use crate::mesh::json::{flag, present, put, text, unsigned};
+use crate::mesh::json::{flag, message, present, put, text, unsigned};
 use crate::mesh::node::Node;
 use crate::mesh::policy::authorization;
 use crate::mesh::registry::service::{Port, Service};
@@ -42,7 +42,7 @@ pub fn tcp_proxy(node: &Node, class: Class, mut fields: Map<String, Value>, logg
         "@type".to_owned(),
         Value::from("type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"),
     );
-    json!({"name": "envoy.filters.network.tcp_proxy", "typedConfig": fields})
+    message! {"name": "envoy.filters.network.tcp_proxy", "typedConfig": fields}
 }
 
 /// The filters of a chain to a fixed cluster, named after it.

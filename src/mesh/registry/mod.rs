@@ -30,12 +30,16 @@ pub struct ServiceRegistry {
 }
 
 impl ServiceRegistry {
-    pub fn read(objects: &HashMap<String, Vec<Object>>, mesh: &MeshConfig, report: &Report) -> Self {
-        let pods = kubernetes::Pods::read(objects, mesh);
+    pub fn read(
+        objects: &HashMap<String, Vec<Object>>,
+        pods: &kubernetes::Pods,
+        mesh: &MeshConfig,
+        report: &Report,
+    ) -> Self {
         let mut services = kubernetes::services(objects, mesh, report);
-        let mut endpoints = service_entry::endpoints(objects, mesh, &pods);
+        let mut endpoints = service_entry::endpoints(objects, mesh, pods);
         services.extend(service_entry::services(objects, report));
-        kubernetes::endpoints(objects, mesh, &pods, &services, &mut endpoints);
+        kubernetes::endpoints(objects, mesh, pods, &services, &mut endpoints);
         services.sort_by(|a, b| (&a.created, &a.name, &a.namespace).cmp(&(&b.created, &b.name, &b.namespace)));
         resolve_aliases(&mut services);
         Self::index(services, endpoints, mesh)

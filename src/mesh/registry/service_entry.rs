@@ -58,7 +58,7 @@ fn service(object: &Object, hostname: &str, index: usize, distribution: &str) ->
         name: hostname.to_owned(),
         namespace: object.namespace.clone(),
         labels: object.labels.clone(),
-        created: object.order().0,
+        created: object.order().0.to_owned(),
         address: "0.0.0.0".to_owned(),
         cluster_ips: Vec::new(),
         allocated: Vec::new(),

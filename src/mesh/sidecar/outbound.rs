@@ -2,7 +2,7 @@
 
 use super::outbound_tcp;
 use super::virtual_outbound::{catch_all_filters, policy_origin};
-use crate::mesh::json::{into_map, put, text, unsigned};
+use crate::mesh::json::{into_map, message, put, text, unsigned};
 use crate::mesh::listener::chain::{Chain, ChainKey, PLAIN_HTTP};
 use crate::mesh::listener::http::{HttpChain, ProxyHeaders, connection_manager};
 use crate::mesh::listener::{Class, http_inspector, socket_address, tls_inspector};
@@ -294,8 +294,8 @@ impl Entry {
         let mut default: Option<(Value, Vec<Origin>)> = None;
         let mut chains: Vec<Value> = Vec::new();
         let mut origins: Vec<Origin> = Vec::new();
-        for chain in self.chains {
-            let built = build_chain(node, &chain, &name);
+        for mut chain in self.chains {
+            let built = build_chain(node, &mut chain, &name);
             match chain.to_match() {
                 None => default = Some((built, chain.origins)),
                 Some(found) => {
@@ -333,17 +333,17 @@ fn at(origins: Vec<Origin>, pointer: &str) -> impl Iterator<Item = Origin> {
     origins.into_iter().map(move |o| Origin { at: pointer.to_owned(), ..o })
 }
 
-fn build_chain(node: &Node, chain: &Chain, listener: &str) -> Value {
-    let mut filters = chain.filters.clone();
+fn build_chain(node: &Node, chain: &mut Chain, listener: &str) -> Value {
+    let mut filters = std::mem::take(&mut chain.filters);
     if let Some(http) = &chain.http {
         filters.push(connection_manager(node, http, listener));
     }
-    let mut out = into_map(json!({
+    let mut out = into_map(message! {
         "filters": filters,
         "transportSocketConnectTimeout": crate::mesh::tls::connect_timeout(),
-    }));
-    put(&mut out, "metadata", chain.metadata.clone());
-    put(&mut out, "transportSocket", chain.transport_socket.clone());
+    });
+    put(&mut out, "metadata", chain.metadata.take());
+    put(&mut out, "transportSocket", chain.transport_socket.take());
     Value::Object(out)
 }
 

@@ -3,7 +3,6 @@
 use super::forward_proxy;
 use super::outbound::Bind;
 use crate::mesh::cluster::outbound_name;
-use crate::mesh::host::matches;
 use crate::mesh::json::{labels, labels_match, list, strings, text, unsigned};
 use crate::mesh::listener::Class;
 use crate::mesh::listener::chain::Chain;
@@ -21,8 +20,7 @@ use std::sync::Arc;
 
 /// The chains that a service's port adds to a listener.
 pub fn chains(node: &Node, egress: &EgressListener, service: &Arc<Service>, port: &Port, bind: &Bind) -> Vec<Chain> {
-    let rules: Vec<&Arc<VirtualService>> =
-        egress.virtual_services.iter().filter(|v| v.hosts.iter().any(|h| matches(h, &service.hostname))).collect();
+    let rules = egress.virtual_services_for(&service.hostname);
     if port.protocol.is_tls() {
         tls_chains(node, &rules, service, port, bind)
     } else {

@@ -164,9 +164,10 @@ fn wrappers(
     port: u32,
 ) -> Vec<Wrapper> {
     let mut out = Vec::new();
+    let wildcards: Vec<&String> = services.keys().filter(|host| is_wildcard(host)).collect();
     for virtual_service in &egress.virtual_services {
         // Port 80 also serves hosts that no service has.
-        if port != 80 && !concerns(virtual_service, &services) {
+        if port != 80 && !concerns(virtual_service, &services, &wildcards) {
             continue;
         }
         let find = |host: &str| services.get(host).cloned();
@@ -223,11 +224,16 @@ fn default_wrapper(node: &Node, service: &Arc<Service>, port: &Port) -> Wrapper 
     }
 }
 
-/// Whether a VirtualService is about any of the services.
-fn concerns(virtual_service: &VirtualService, services: &BTreeMap<String, Arc<Service>>) -> bool {
+/// Whether a VirtualService is about any of the services, of which `wildcards` have a wildcard as their host.
+fn concerns(
+    virtual_service: &VirtualService,
+    services: &BTreeMap<String, Arc<Service>>,
+    wildcards: &[&String],
+) -> bool {
     virtual_service.hosts.iter().map(|h| h.to_lowercase()).any(|host| {
         services.contains_key(&host)
-            || services.keys().any(|s| (is_wildcard(&host) || is_wildcard(s)) && matches(&host, s))
+            || wildcards.iter().any(|s| matches(&host, s))
+            || (is_wildcard(&host) && services.keys().any(|s| matches(&host, s)))
     })
 }
 

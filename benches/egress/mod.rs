@@ -1,0 +1,94 @@
+//! A world of many outside hosts, each led through the egress gateway as `manifests/*-egress.yaml` do it: a
+//! ServiceEntry, a Gateway with one PASSTHROUGH server, a VirtualService with both legs, and a DestinationRule that
+//! adds a subset to the gateway's Service.
+
+use egress_scn::mesh::{Proxy, ProxyType, World};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What is there without any Istio object: namespaces, the gateway's Service, pods, EndpointSlices.
+const BASE: [&str; 4] = ["00-namespace-sleep", "01-egressgateway", "10-runtime-pods", "02-extra-services"];
+const MESH_CONFIG: &str = "vanilla-mesh-registry-only";
+
+fn documents(name: &str) -> Vec<Value> {
+    let path = format!("{}/tests/golden/manifests/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let read = serde_yaml::Deserializer::from_str(&text).map(|document| Value::deserialize(document).unwrap());
+    read.filter(|value| !value.is_null()).collect()
+}
+
+/// A world with `hosts` outside hosts, four Istio objects each.
+pub fn world(hosts: usize) -> World {
+    let base = BASE.iter().flat_map(|name| documents(name));
+    let objects = base.chain((0..hosts).flat_map(host)).map(Arc::new).collect();
+    World { objects, mesh_config: documents(MESH_CONFIG).remove(0) }
+}
+
+pub fn sidecar(world: &World) -> Proxy {
+    Proxy::of_pod(world, ProxyType::Sidecar, "mesh-test", "sleep-0").unwrap()
+}
+
+pub fn gateway(world: &World) -> Proxy {
+    Proxy::of_pod(world, ProxyType::Router, "istio-system", "istio-egressgateway-0").unwrap()
+}
+
+/// Many sidecars of one namespace, each of a pod of its own.
+pub fn sidecars(world: &World, count: usize) -> Vec<Proxy> {
+    let one = sidecar(world);
+    (0..count).map(|n| Proxy { name: format!("sleep-{n}"), ip: format!("10.244.1.{n}"), ..one.clone() }).collect()
+}
+
+fn host(number: usize) -> [Value; 4] {
+    let name = format!("host-{number:04}");
+    let host = format!("{name}.example.com");
+    let gateway = "istio-egressgateway.istio-system.svc.cluster.local";
+    let object = |kind: &str, spec: Value| {
+        json!({
+            "apiVersion": "networking.istio.io/v1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": "mesh-test", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": spec,
+        })
+    };
+    let leg = |from: &str, to: Value| {
+        json!({
+            "match": [{"gateways": [from], "port": 443, "sniHosts": [host]}],
+            "route": [{"destination": to, "weight": 100}],
+        })
+    };
+    [
+        object(
+            "ServiceEntry",
+            json!({
+                "hosts": [host],
+                "ports": [{"number": 443, "name": "tls", "protocol": "TLS"}],
+                "location": "MESH_EXTERNAL",
+                "resolution": "DNS",
+            }),
+        ),
+        object(
+            "Gateway",
+            json!({
+                "selector": {"istio": "egressgateway"},
+                "servers": [{
+                    "port": {"number": 443, "name": "tls", "protocol": "TLS"},
+                    "hosts": [host],
+                    "tls": {"mode": "PASSTHROUGH"},
+                }],
+            }),
+        ),
+        object(
+            "VirtualService",
+            json!({
+                "hosts": [host],
+                "gateways": ["mesh", name],
+                "tls": [
+                    leg("mesh", json!({"host": gateway, "subset": name, "port": {"number": 443}})),
+                    leg(&name, json!({"host": host, "port": {"number": 443}})),
+                ],
+            }),
+        ),
+        object("DestinationRule", json!({"host": gateway, "subsets": [{"name": name}]})),
+    ]
+}

@@ -20,7 +20,7 @@ fn main() {}
 #[cfg(target_os = "linux")]
 mod linux {
     use super::egress;
-    use egress_scn::mesh::{Compiler, Generated};
+    use egress_scn::mesh::{Compiler, Generated, Proxy, World};
     use nix::time::{ClockId, clock_gettime};
     use serde_json::Value;
     use std::hint::black_box;
@@ -40,6 +40,31 @@ mod linux {
         for proxies in [1, 2, 4, 8] {
             by_proxies(proxies, rounds);
         }
+        println!("\n one changed of {HOSTS} hosts   proxy     anew  led on  led on / anew");
+        let world = egress::world(HOSTS);
+        for (kind, change) in egress::CHANGES {
+            let changed = egress::with_change(&world, kind, change);
+            for (name, proxy) in [("sidecar", egress::sidecar(&world)), ("gateway", egress::gateway(&world))] {
+                after_change(&world, &changed, kind, name, &proxy, rounds);
+            }
+        }
+    }
+
+    /// One object is not what it was: everything read and compiled anew, and a compiler led on from the world before.
+    fn after_change(before: &World, after: &World, kind: &str, name: &str, proxy: &Proxy, rounds: usize) {
+        let (mut anew, mut led_on) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            anew.push(time(|| Compiler::new(after).compile(proxy)));
+            let mut compiler = Compiler::new(before);
+            compiler.compile(proxy);
+            led_on.push(time(|| {
+                compiler.update(after);
+                compiler.compile(proxy)
+            }));
+            assert_eq!(compiler.compile(proxy), Compiler::new(after).compile(proxy), "{kind} {name}");
+        }
+        let (anew, led_on) = (median(anew), median(led_on));
+        println!("{kind:>27}  {name:>7} {anew:>8.1} {led_on:>7.1} {:>13.3}", led_on / anew);
     }
 
     fn by_objects(hosts: usize, rounds: usize) {
@@ -66,9 +91,12 @@ mod linux {
     fn by_proxies(count: usize, rounds: usize) {
         let world = egress::world(HOSTS / 4);
         let proxies = egress::sidecars(&world, count);
-        let compiler = Compiler::new(&world);
-        let compile = || proxies.iter().map(|proxy| compiler.compile(proxy)).collect::<Vec<Generated>>();
-        let all = median((0..rounds).map(|_| time(compile)).collect());
+        // A compiler keeps what it made: each round has one of its own.
+        let round = || {
+            let compiler = Compiler::new(&world);
+            time(|| proxies.iter().map(|proxy| compiler.compile(proxy)).collect::<Vec<Generated>>())
+        };
+        let all = median((0..rounds).map(|_| round()).collect());
         println!("{count:>8} {all:>8.1} {:>5.1}", all / count as f64);
     }
 

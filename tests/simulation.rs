@@ -172,8 +172,8 @@ fn run(case: &Value) -> Vec<(String, Vec<String>)> {
     };
     let generated = Compiler::with(&world, settings).compile(&proxy(&case["proxy"]));
     let envoy = Envoy {
-        listeners: generated.listeners.iter().map(|l| &l.body).collect(),
-        routes: generated.routes.iter().map(|r| &r.body).collect(),
+        listeners: generated.listeners.iter().map(|l| &*l.body).collect(),
+        routes: generated.routes.iter().map(|r| &*r.body).collect(),
     };
     list(&case["expect"])
         .iter()

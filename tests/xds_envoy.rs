@@ -48,7 +48,7 @@ fn secrets(bodies: &[&[Resource]]) -> Vec<Resource> {
                 "certificateChain": {"inlineString": identity.chain_pem},
                 "privateKey": {"inlineString": identity.key_pem}}})
         };
-        Resource { name, body }
+        Resource { name, body: body.into() }
     };
     names.into_iter().map(secret).collect()
 }
@@ -115,7 +115,7 @@ async fn a_real_envoy_takes_what_istiod_would_send() {
     // One more cluster: CDS alone.
     let mut more = wanted.clone();
     let extra = json!({"@type": ResourceType::Cluster.type_url(), "name": "extra", "type": "STATIC"});
-    more.clusters.push(Resource { name: "extra".into(), body: extra });
+    more.clusters.push(Resource { name: "extra".into(), body: extra.into() });
     let newer = server.set(SLEEP, more.clone());
     let status = synced(&server, newer).await;
     let versions =
@@ -128,7 +128,8 @@ async fn a_real_envoy_takes_what_istiod_would_send() {
     broken.listeners.push(Resource {
         name: "broken".into(),
         body: json!({"@type": ResourceType::Listener.type_url(), "name": "broken",
-            "address": {"socketAddress": {"address": "not-an-address", "portValue": 9}}, "filterChains": [{}]}),
+            "address": {"socketAddress": {"address": "not-an-address", "portValue": 9}}, "filterChains": [{}]})
+        .into(),
     });
     let refused = server.set(SLEEP, broken);
     let status = synced(&server, refused).await;
@@ -141,7 +142,7 @@ async fn a_real_envoy_takes_what_istiod_would_send() {
     let mut unknown = more.clone();
     unknown.clusters.push(Resource {
         name: "odd".into(),
-        body: json!({"@type": ResourceType::Cluster.type_url(), "name": "odd", "no_such": 1}),
+        body: json!({"@type": ResourceType::Cluster.type_url(), "name": "odd", "no_such": 1}).into(),
     });
     let status = synced(&server, server.set(SLEEP, unknown)).await;
     assert!(status.errors().iter().any(|error| error.contains("no_such")), "{:?}", status.errors());

@@ -39,6 +39,37 @@ pub fn sidecars(world: &World, count: usize) -> Vec<Proxy> {
     (0..count).map(|n| Proxy { name: format!("sleep-{n}"), ip: format!("10.244.1.{n}"), ..one.clone() }).collect()
 }
 
+/// A kind, and what changes in one object of it (merged over its spec).
+pub const CHANGES: [(&str, &str); 5] = [
+    ("ServiceEntry", r#"{"resolution": "DNS_ROUND_ROBIN"}"#),
+    ("VirtualService", r#"{"tls": []}"#),
+    ("DestinationRule", r#"{"subsets": [{"name": "host-0007", "labels": {"app": "none"}}]}"#),
+    ("Gateway", r#"{"servers": []}"#),
+    ("Sidecar", r#"{"egress": [{"hosts": ["./*"]}]}"#),
+];
+
+/// The world with the eighth object of a kind changed. A kind that the world has none of gets one, in a namespace
+/// that none of the proxies is in.
+pub fn with_change(world: &World, kind: &str, spec: &str) -> World {
+    let mut world = world.clone();
+    let spec: Value = serde_json::from_str(spec).unwrap();
+    match world.objects.iter_mut().filter(|object| object["kind"] == kind).nth(7) {
+        Some(object) => {
+            let object = Arc::make_mut(object);
+            for (field, value) in spec.as_object().unwrap() {
+                object["spec"][field] = value.clone();
+            }
+        }
+        None => world.objects.push(Arc::new(json!({
+            "apiVersion": "networking.istio.io/v1",
+            "kind": kind,
+            "metadata": {"name": "elsewhere", "namespace": "elsewhere"},
+            "spec": spec,
+        }))),
+    }
+    world
+}
+
 fn host(number: usize) -> [Value; 4] {
     let name = format!("host-{number:04}");
     let host = format!("{name}.example.com");

@@ -70,5 +70,5 @@ fn label(side: &str, resource: Option<&Resource>, change: &Change) -> String {
 
 fn yaml(resource: Option<&Resource>) -> String {
     // A JSON value has nothing that YAML lacks.
-    resource.map(|r| serde_yaml::to_string(&r.body).unwrap_or_default()).unwrap_or_default()
+    resource.map(|r| serde_yaml::to_string(&*r.body).unwrap_or_default()).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use super::Origin;
 use super::host::{most_specific, resolve_short};
-use super::json::{into_map, labels, labels_match, list, present, strings, text, unsigned};
+use super::json::{fields, into_map, labels, labels_match, list, present, strings, text, unsigned};
 use super::mesh_config::MeshConfig;
 use super::object::Object;
 use super::registry::service::Service;
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Rules for one host that were merged into one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationRule {
     /// The first rule: its name is the one that Istio puts into metadata.
     pub object: Object,
@@ -51,7 +51,22 @@ impl DestinationRule {
     }
 
     pub fn subset(&self, name: &str) -> Option<&Value> {
-        self.subsets().get(*self.subset_places.get(name)?)
+        self.subsets().get(self.subset_place(name)?)
+    }
+
+    /// The place of the subset that a name means: the first of that name.
+    pub fn subset_place(&self, name: &str) -> Option<usize> {
+        self.subset_places.get(name).copied()
+    }
+
+    /// Whether all but the subsets is equal.
+    pub fn same_but_subsets(&self, other: &Self) -> bool {
+        self.object == other.object
+            && self.export_to == other.export_to
+            && self.policy_origin == other.policy_origin
+            && fields(&self.spec)
+                .filter(|(key, _)| *key != "subsets")
+                .eq(fields(&other.spec).filter(|(key, _)| *key != "subsets"))
     }
 
     pub fn has_selector(&self) -> bool {

@@ -15,7 +15,7 @@ pub struct Change<'a> {
 impl Change<'_> {
     /// The objects that the resource comes from, on either side, each once.
     pub fn objects(&self) -> Vec<String> {
-        let origins = [self.before, self.after].into_iter().flatten().flat_map(|r| &r.origins);
+        let origins = [self.before, self.after].into_iter().flatten().flat_map(|r| r.origins.iter());
         let mut out = vec![];
         for Origin { kind, namespace, name, .. } in origins {
             let shown = format!("{kind} {namespace}/{name}");

@@ -5,6 +5,7 @@ use super::cluster::outbound_name;
 use super::destination_rule::{DestinationRule, subset_policy};
 use super::json::{labels_match, list, message, present, text, unsigned};
 use super::load_balancing::{Group, apply, locality_setting};
+use super::memo::What;
 use super::node::Node;
 use super::policy::peer_authentication::Mode;
 use super::registry::endpoint::{Endpoint, Health, canonical_service};
@@ -12,7 +13,7 @@ use super::registry::kubernetes::CLUSTER;
 use super::registry::service::{Port, Service};
 use super::{Origin, Resource};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// The endpoints of one service port, or of a subset of it.
@@ -177,37 +178,53 @@ fn lb_endpoint(endpoint: &Endpoint, mtls: bool) -> Value {
     Value::Object(out)
 }
 
+/// A cluster that asks for a load assignment: what it is of.
+struct Asked<'a> {
+    service: &'a Arc<Service>,
+    port: &'a Port,
+    subset: &'a str,
+    for_sni: bool,
+}
+
 /// The load assignments of the clusters that ask for one.
 pub fn build(node: &Node, clusters: &[Resource]) -> Vec<Resource> {
-    let mut ports: HashMap<String, (&Arc<Service>, &Port, String, bool)> = HashMap::new();
+    let eds: Vec<&Resource> = clusters.iter().filter(|c| text(&c.body["type"]) == Kind::Eds.name()).collect();
+    let wanted: HashSet<&str> = eds.iter().map(|cluster| cluster.name.as_str()).collect();
+    let mut asked: HashMap<String, Asked> = HashMap::new();
     for service in &node.scope.services {
         let rule = node.scope.rule(node.proxy, &service.hostname, true);
         let subsets = rule.map_or(&[][..], |r| r.subsets());
-        let names = std::iter::once("").chain(subsets.iter().map(|s| text(&s["name"])));
-        for subset in names {
+        for subset in std::iter::once("").chain(subsets.iter().map(|s| text(&s["name"]))) {
             for port in &service.ports {
                 let host = &service.hostname;
-                let entry = (service, port, subset.to_owned());
-                ports
-                    .entry(outbound_name(port.number, subset, host))
-                    .or_insert_with(|| (entry.0, entry.1, entry.2.clone(), false));
-                ports
-                    .entry(super::cluster::sni_name(port.number, subset, host))
-                    .or_insert_with(|| (entry.0, entry.1, entry.2, true));
+                let names = [
+                    (outbound_name(port.number, subset, host), false),
+                    (super::cluster::sni_name(port.number, subset, host), true),
+                ];
+                for (name, for_sni) in names.into_iter().filter(|(name, _)| wanted.contains(name.as_str())) {
+                    asked.entry(name).or_insert(Asked { service, port, subset, for_sni });
+                }
             }
         }
     }
-    let eds = clusters.iter().filter(|c| text(&c.body["type"]) == Kind::Eds.name());
-    eds.filter_map(|cluster| {
-        let (service, port, subset, for_sni) = ports.get(&cluster.name)?;
-        let rule = node.scope.rule(node.proxy, &service.hostname, true);
-        let locator = Locator::new(node, service, port, subset, rule.map(|r| &**r));
-        Some(assignment(&locator, &cluster.name, *for_sni, &cluster.origins))
-    })
-    .collect()
+    eds.into_iter().filter_map(|cluster| Some(kept_assignment(node, cluster, asked.get(&cluster.name)?))).collect()
 }
 
-fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &[Origin]) -> Resource {
+fn kept_assignment(node: &Node, cluster: &Resource, asked: &Asked) -> Resource {
+    let Asked { service, port, subset, for_sni } = asked;
+    let rule = node.scope.rule(node.proxy, &service.hostname, true);
+    let make = || {
+        let locator = Locator::new(node, service, port, subset, rule.map(|r| &**r));
+        assignment(&locator, &cluster.name, *for_sni, &cluster.origins)
+    };
+    let what = if *for_sni { What::SniAssignment } else { What::Assignment };
+    let mut pieces = node.memo.borrow_mut().lend(node, service, rule);
+    let made = pieces.get(&node.push.report, what, port.number, subset, Some(&cluster.origins), || Some(make()));
+    node.memo.borrow_mut().give_back(pieces);
+    made.unwrap_or_else(make)
+}
+
+fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &Arc<[Origin]>) -> Resource {
     let mut groups = localities(locator, cluster, locator.for_assignment());
     if for_sni {
         keep_mtls(&mut groups);
@@ -217,7 +234,7 @@ fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &[Origin
     let endpoints = apply(locator.node, groups, &setting, forced || present(&policy["outlierDetection"]));
     let mut body = super::json::into_map(message! {"clusterName": cluster});
     super::json::put(&mut body, "endpoints", Value::Array(endpoints));
-    Resource { name: cluster.to_owned(), body: Value::Object(body), origins: origins.to_vec() }
+    Resource { name: cluster.to_owned(), body: Arc::new(Value::Object(body)), origins: origins.clone() }
 }
 
 /// Traffic passed through by SNI is mutual TLS: only endpoints that accept it are of use.

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod cluster;
+mod compiler;
 mod destination_rule;
 mod difference;
 pub mod documents;
@@ -17,6 +18,7 @@ mod ingress;
 mod json;
 mod listener;
 mod load_balancing;
+mod memo;
 mod mesh_config;
 mod metrics;
 mod node;
@@ -36,6 +38,7 @@ mod tls;
 mod tracing;
 mod virtual_service;
 
+pub use compiler::Compiler;
 pub use difference::{Change, changes};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -56,7 +59,7 @@ pub enum ProxyType {
 }
 
 /// The node that asks: what a proxy's metadata tells istiod.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     pub kind: ProxyType,
     /// Pod name.
@@ -82,15 +85,22 @@ pub struct Origin {
 }
 
 /// One Envoy resource as proto3 JSON (lowerCamelCase names, `@type` in Anys, no defaults).
+/// Cheap to clone: what did not change from one world to the next is shared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     pub name: String,
-    pub body: Value,
-    pub origins: Vec<Origin>,
+    pub body: Arc<Value>,
+    pub origins: Arc<[Origin]>,
+}
+
+impl Resource {
+    pub fn new(name: impl Into<String>, body: Value, origins: Vec<Origin>) -> Self {
+        Self { name: name.into(), body: Arc::new(body), origins: origins.into() }
+    }
 }
 
 /// What one proxy gets.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Generated {
     pub listeners: Vec<Resource>,
     pub clusters: Vec<Resource>,
@@ -115,52 +125,4 @@ pub struct Settings {
     pub reads_files: bool,
     /// `ENABLE_TLS_ON_SIDECAR_INGRESS`: `tls` of a Sidecar's ingress counts, where mutual TLS is disabled.
     pub tls_on_sidecar_ingress: bool,
-}
-
-/// A world read once, for several proxies.
-#[derive(Debug)]
-pub struct Compiler {
-    push: push::Push,
-    /// What reading the objects already had to say.
-    said: (Value, Vec<String>),
-}
-
-impl Compiler {
-    /// As istiod with a cluster: a short host name means a Service of the object's namespace.
-    pub fn new(world: &World) -> Self {
-        Self::with(world, Settings::default())
-    }
-
-    /// As istiod that reads its objects from files. The reference data were made so.
-    pub fn reading_files(world: &World) -> Self {
-        Self::with(world, Settings { reads_files: true, ..Settings::default() })
-    }
-
-    pub fn with(world: &World, settings: Settings) -> Self {
-        let push = push::Push::new(world, settings);
-        let said = push.report.take();
-        Self { push, said }
-    }
-
-    /// Generates the configuration of one proxy.
-    pub fn compile(&self, proxy: &Proxy) -> Generated {
-        let node = node::Node::new(&self.push, proxy);
-        let (listeners, routes, passes_through) = match proxy.kind {
-            ProxyType::Sidecar => {
-                let listeners = node.patches.listeners(&node, sidecar::listeners(&node));
-                let routes = sidecar::route::build(&node, &listeners);
-                (listeners, routes, false)
-            }
-            ProxyType::Router => gateway::build(&node),
-        };
-        let routes = node.patches.routes(&node, routes);
-        let clusters = cluster::build(&node, passes_through);
-        let endpoints = endpoint::build(&node, &clusters);
-        let (mut push_status, log) = self.push.report.take();
-        for (name, events) in json::fields(&self.said.0) {
-            push_status[name.as_str()] = events.clone();
-        }
-        let warnings = self.said.1.iter().cloned().chain(log).collect();
-        Generated { listeners, clusters, routes, endpoints, push_status, warnings }
-    }
 }

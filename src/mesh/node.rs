@@ -2,6 +2,7 @@
 
 use super::envoy_filter::Patches;
 use super::json::flag;
+use super::memo::Memo;
 use super::object::Object;
 use super::policy::authorization::Policies;
 use super::push::Push;
@@ -9,6 +10,7 @@ use super::registry::kubernetes::{Target, targets};
 use super::scope::Scope;
 use super::{Proxy, ProxyType};
 use serde_json::Value;
+use std::cell::RefCell;
 
 pub struct Node<'a> {
     pub push: &'a Push,
@@ -23,10 +25,12 @@ pub struct Node<'a> {
     pub patches: Patches,
     /// `region/zone/subzone` of the pod.
     pub locality: String,
+    /// What was made for this proxy in the world before.
+    pub memo: RefCell<Memo>,
 }
 
 impl<'a> Node<'a> {
-    pub fn new(push: &'a Push, proxy: &'a Proxy) -> Self {
+    pub fn new(push: &'a Push, proxy: &'a Proxy, memo: Memo) -> Self {
         let pod = push.pods.by_name(&proxy.namespace, &proxy.name);
         let find = |host: &str| push.registry.by_host(host).and_then(|n| n.get(&proxy.namespace)).cloned();
         let labels = pod.map_or(&proxy.labels, |p| &p.labels);
@@ -35,7 +39,7 @@ impl<'a> Node<'a> {
         targets.extend(push.registry.targets_at(&proxy.ip, namespace));
         targets
             .sort_by(|a, b| (&a.service.created, &a.service.hostname).cmp(&(&b.service.created, &b.service.hostname)));
-        Self {
+        let node = Self {
             push,
             proxy,
             scope: Scope::of(push, proxy),
@@ -59,7 +63,12 @@ impl<'a> Node<'a> {
             ),
             captures_dns: proxy.metadata.get("DNS_CAPTURE").is_some_and(|v| flag(v) || v.as_str() == Some("true")),
             locality: pod.map_or_else(String::new, |p| p.locality.clone()),
-        }
+            memo: RefCell::default(),
+        };
+        let mut memo = memo;
+        memo.begin(&node);
+        node.memo.replace(memo);
+        node
     }
 
     pub fn is_sidecar(&self) -> bool {

@@ -8,23 +8,74 @@ use super::policy::peer_authentication::{Mode, PeerAuthentications};
 use super::registry::ServiceRegistry;
 use super::registry::kubernetes::Pods;
 use super::registry::service::{Resolution, Service};
-use super::report::Report;
+use super::report::{Event, Report};
 use super::virtual_service::VirtualServices;
-use super::{Settings, World};
+use super::{Proxy, Settings, World};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+type Objects = HashMap<String, Vec<Object>>;
 
 #[derive(Debug)]
 pub struct Push {
-    pub mesh: MeshConfig,
     pub settings: Settings,
-    pub pods: Pods,
-    pub registry: ServiceRegistry,
-    pub virtual_services: VirtualServices,
-    pub destination_rules: DestinationRules,
-    pub peer_authentications: PeerAuthentications,
+    pub mesh: Arc<MeshConfig>,
+    pub pods: Arc<Pods>,
+    pub registry: Arc<ServiceRegistry>,
+    pub virtual_services: Arc<VirtualServices>,
+    pub destination_rules: Arc<DestinationRules>,
+    pub peer_authentications: Arc<PeerAuthentications>,
     pub report: Report,
-    objects: HashMap<String, Vec<Object>>,
+    pub inputs: Inputs,
+    /// What reading the registry, VirtualServices and DestinationRules had to say.
+    said: [Vec<Event>; 3],
+}
+
+/// All that a compile depends on, to tell whether it must be done again.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    mesh: Arc<MeshConfig>,
+    registry: Arc<ServiceRegistry>,
+    virtual_services: Arc<VirtualServices>,
+    destination_rules: Arc<DestinationRules>,
+    peer_authentications: Arc<PeerAuthentications>,
+    objects: Arc<Objects>,
+}
+
+/// The kinds that the registry is made of.
+const REGISTRY: &[&str] = &["Namespace", "Node", "Pod", "Service", "EndpointSlice", "ServiceEntry", "WorkloadEntry"];
+/// The kinds that other indexes are made of.
+const INDEXED: &[&str] = &["VirtualService", "DestinationRule", "PeerAuthentication"];
+/// Kinds whose objects reach the proxies of their own namespace, or of all when it is the root namespace.
+const OF_NAMESPACE: &[&str] = &["AuthorizationPolicy", "EnvoyFilter", "RequestAuthentication", "Sidecar", "Telemetry"];
+
+impl Inputs {
+    /// Whether a proxy gets the same from both. `self` may be different and still be the same for a proxy that
+    /// sees nothing of what differs.
+    pub fn same_for(&self, other: &Inputs, proxy: &Proxy) -> bool {
+        Arc::ptr_eq(&self.mesh, &other.mesh)
+            && Arc::ptr_eq(&self.registry, &other.registry)
+            && Arc::ptr_eq(&self.virtual_services, &other.virtual_services)
+            && Arc::ptr_eq(&self.destination_rules, &other.destination_rules)
+            && Arc::ptr_eq(&self.peer_authentications, &other.peer_authentications)
+            && (Arc::ptr_eq(&self.objects, &other.objects)
+                || KINDS.iter().all(|(kind, _)| self.same_objects(other, kind, proxy)))
+    }
+
+    fn same_objects(&self, other: &Inputs, kind: &str, proxy: &Proxy) -> bool {
+        if REGISTRY.contains(&kind) || INDEXED.contains(&kind) {
+            return true;
+        }
+        let everywhere = !OF_NAMESPACE.contains(&kind);
+        let reaches =
+            |o: &&Object| everywhere || o.namespace == proxy.namespace || o.namespace == self.mesh.root_namespace;
+        of_kind(&self.objects, kind).iter().filter(reaches).eq(of_kind(&other.objects, kind).iter().filter(reaches))
+    }
+}
+
+fn of_kind<'a>(objects: &'a Objects, kind: &str) -> &'a [Object] {
+    objects.get(kind).map_or(&[], Vec::as_slice)
 }
 
 /// Kinds that are read, with the API group they must belong to.
@@ -57,38 +108,78 @@ fn is_read(object: &Value) -> bool {
 }
 
 impl Push {
-    pub fn new(world: &World, settings: Settings) -> Self {
+    /// Reads a world; what is made of the same objects as in the world before is taken over from there.
+    pub fn new(world: &World, settings: Settings, before: Option<&Push>) -> Self {
         let mut mesh = MeshConfig::read(&world.mesh_config);
         if settings.reads_files {
             mesh.short_name_domain.clear();
         }
-        let mut objects: HashMap<String, Vec<Object>> = HashMap::new();
+        let mut objects: Objects = HashMap::new();
         for object in world.objects.iter().filter(|o| is_read(o)).filter_map(Object::read) {
             objects.entry(object.kind.clone()).or_default().push(object);
         }
         discover(&mut objects, &mesh);
         super::ingress::convert(&mut objects, &mesh);
+        // All indexes are read by the mesh config too.
+        let before = before.filter(|before| *before.mesh == mesh);
+        let mesh = before.map_or_else(|| Arc::new(mesh), |before| before.mesh.clone());
+        let same = |kinds: &[&str]| {
+            before.filter(|b| kinds.iter().all(|kind| of_kind(&objects, kind) == of_kind(&b.inputs.objects, kind)))
+        };
         let report = Report::default();
-        let pods = Pods::read(&objects, &mesh);
+        let ((pods, registry), of_registry) = match same(REGISTRY) {
+            Some(before) => ((before.pods.clone(), before.registry.clone()), before.said[0].clone()),
+            None => {
+                let pods = Arc::new(Pods::read(&objects, &mesh));
+                let registry = Arc::new(ServiceRegistry::read(&objects, &pods, &mesh, &report));
+                ((pods, registry), report.take())
+            }
+        };
+        let (virtual_services, of_virtual_services) = match same(&["VirtualService"]) {
+            Some(before) => (before.virtual_services.clone(), before.said[1].clone()),
+            None => (Arc::new(VirtualServices::read(&objects, &mesh, &report)), report.take()),
+        };
+        let (destination_rules, of_destination_rules) = match same(&["DestinationRule"]) {
+            Some(before) => (before.destination_rules.clone(), before.said[2].clone()),
+            None => (Arc::new(DestinationRules::read(&objects, &mesh, &report)), report.take()),
+        };
+        let peer_authentications = match same(&["PeerAuthentication"]) {
+            Some(before) => before.peer_authentications.clone(),
+            None => Arc::new(PeerAuthentications::read(&objects, &mesh)),
+        };
+        let inputs = Inputs {
+            mesh: mesh.clone(),
+            registry: registry.clone(),
+            virtual_services: virtual_services.clone(),
+            destination_rules: destination_rules.clone(),
+            peer_authentications: peer_authentications.clone(),
+            objects: Arc::new(objects),
+        };
         Self {
-            registry: ServiceRegistry::read(&objects, &pods, &mesh, &report),
-            pods,
-            virtual_services: VirtualServices::read(&objects, &mesh, &report),
-            destination_rules: DestinationRules::read(&objects, &mesh, &report),
-            peer_authentications: PeerAuthentications::read(&objects, &mesh),
-            mesh,
             settings,
+            mesh,
+            pods,
+            registry,
+            virtual_services,
+            destination_rules,
+            peer_authentications,
             report,
-            objects,
+            inputs,
+            said: [of_registry, of_virtual_services, of_destination_rules],
         }
     }
 
-    pub fn objects(&self, kind: &str) -> impl Iterator<Item = &Object> {
-        self.objects.get(kind).into_iter().flatten()
+    /// What reading the objects had to say.
+    pub fn said(&self) -> Vec<Event> {
+        self.said.concat()
     }
 
-    pub fn by_kind(&self) -> &HashMap<String, Vec<Object>> {
-        &self.objects
+    pub fn objects(&self, kind: &str) -> impl Iterator<Item = &Object> {
+        of_kind(&self.inputs.objects, kind).iter()
+    }
+
+    pub fn by_kind(&self) -> &Objects {
+        &self.inputs.objects
     }
 
     /// The mutual TLS mode that a client assumes for a service's port.

@@ -3,11 +3,18 @@
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 
+/// One thing said.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Of the push status: metric, key, event.
+    Metric(String, String, Value),
+    Line(String),
+}
+
 /// Collected during one compilation.
 #[derive(Debug, Default)]
 pub struct Report {
-    metrics: RefCell<Map<String, Value>>,
-    log: RefCell<Vec<String>>,
+    events: RefCell<Vec<Event>>,
 }
 
 impl Report {
@@ -16,21 +23,48 @@ impl Report {
         let mut event = Map::new();
         super::json::put(&mut event, "proxy", Value::from(proxy));
         super::json::put(&mut event, "message", Value::from(message));
-        let mut metrics = self.metrics.borrow_mut();
-        let events = metrics.entry(name.to_owned()).or_insert_with(|| json!({}));
-        events[key] = Value::Object(event);
+        self.events.borrow_mut().push(Event::Metric(name.to_owned(), key.to_owned(), Value::Object(event)));
     }
 
     pub fn warn(&self, message: String) {
-        self.log.borrow_mut().push(format!("warn\t{message}"));
+        self.events.borrow_mut().push(Event::Line(format!("warn\t{message}")));
     }
 
     pub fn info(&self, message: String) {
-        self.log.borrow_mut().push(format!("info\t{message}"));
+        self.events.borrow_mut().push(Event::Line(format!("info\t{message}")));
     }
 
-    /// Push status and log.
-    pub fn take(&self) -> (Value, Vec<String>) {
-        (Value::Object(self.metrics.take()), self.log.take())
+    /// A place in what was said so far.
+    pub fn mark(&self) -> usize {
+        self.events.borrow().len()
     }
+
+    /// What was said since a place.
+    pub fn since(&self, mark: usize) -> Vec<Event> {
+        self.events.borrow().get(mark..).unwrap_or_default().to_vec()
+    }
+
+    /// Says what was said when something was made that is now taken over.
+    pub fn say_again(&self, events: &[Event]) {
+        self.events.borrow_mut().extend_from_slice(events);
+    }
+
+    /// All that was said.
+    pub fn take(&self) -> Vec<Event> {
+        self.events.take()
+    }
+}
+
+/// Push status and log.
+pub fn read(events: Vec<Event>) -> (Value, Vec<String>) {
+    let (mut status, mut log) = (Map::new(), Vec::new());
+    for event in events {
+        match event {
+            Event::Line(line) => log.push(line),
+            Event::Metric(name, key, event) => {
+                status.entry(name).or_insert_with(|| json!({}))[key.as_str()] = event;
+            }
+        }
+    }
+    (Value::Object(status), log)
 }

@@ -269,7 +269,7 @@ mod tests {
         for (key, value) in more.as_object().into_iter().flatten() {
             body[key] = value.clone();
         }
-        Resource { name: name.to_string(), body }
+        Resource { name: name.to_string(), body: Arc::new(body) }
     }
 
     fn eds_cluster(name: &str, timeout: &str) -> Resource {
@@ -398,7 +398,7 @@ mod tests {
         let mut pair = settled();
         assert!(pair.set(world(&["a"], "1s")).is_empty());
         let mut changed = world(&["a"], "1s");
-        changed.endpoints[0].body["endpoints"] = json!([{"priority": 1}]);
+        Arc::make_mut(&mut changed.endpoints[0].body)["endpoints"] = json!([{"priority": 1}]);
         assert_eq!(told(&pair.set(changed)), [(Endpoint, 1)]);
     }
 

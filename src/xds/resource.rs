@@ -55,18 +55,7 @@ impl ResourceType {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     pub name: String,
-    pub body: Value,
-}
-
-impl Resource {
-    /// Gives the body its `@type` if it has none.
-    fn mark(&mut self, kind: ResourceType) {
-        if let Value::Object(fields) = &mut self.body
-            && !fields.contains_key("@type")
-        {
-            fields.shift_insert(0, "@type".to_string(), kind.type_url().into());
-        }
-    }
+    pub body: Arc<Value>,
 }
 
 /// All that one node should have. The order of clusters and listeners is kept.
@@ -97,7 +86,7 @@ impl Resources {
 pub(super) struct Entry {
     pub name: String,
     pub id: u64,
-    pub body: Value,
+    pub body: Arc<Value>,
     pub encoded: Any,
     pub references: References,
 }
@@ -129,8 +118,7 @@ impl Set {
     pub fn new(kind: ResourceType, resources: Vec<Resource>, before: &Set) -> (Set, Vec<String>) {
         let mut set = Set::default();
         let mut refused = Vec::new();
-        for mut resource in resources {
-            resource.mark(kind);
+        for resource in resources {
             let entry = match before.by_name.get(&resource.name).filter(|entry| entry.body == resource.body) {
                 Some(entry) => entry.clone(),
                 None => {

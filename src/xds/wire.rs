@@ -45,13 +45,14 @@ pub fn encode(body: &Value) -> Result<Any, WireError> {
 
 /// Encodes a body that may leave its `@type` out, since its place tells the type.
 pub fn encode_as(type_url: &str, body: &Value) -> Result<Any, WireError> {
-    let Value::Object(fields) = body else { return encode(body) };
-    if fields.contains_key("@type") {
+    if body.get("@type").is_some() {
         return encode(body);
     }
-    let mut typed = fields.clone();
-    typed.shift_insert(0, "@type".to_string(), Value::String(type_url.to_string()));
-    encode(&Value::Object(typed))
+    let type_name = type_url.rsplit('/').next().unwrap_or_default();
+    let message = descriptor(type_name)?
+        .deserialize(body)
+        .map_err(|error| WireError { type_name: type_name.to_string(), cause: error.to_string() })?;
+    Ok(Any { type_url: type_url.to_string(), value: message.encode_to_vec().into() })
 }
 
 /// Decodes to proto3 JSON with an `@type`: lowerCamelCase names, default values left out.

@@ -5,6 +5,7 @@
 use egress_scn::xds::{Resource, Resources};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const BASE: &str = "01-base-registry-only";
 
@@ -67,7 +68,7 @@ fn of_case(file: &Path, base: &Value) -> Vec<Sent> {
             entries
                 .map(|(name, body)| {
                     let body = if body.is_null() { &base["proxies"][proxy][kind][name] } else { body };
-                    Resource { name: name.clone(), body: body.clone() }
+                    Resource { name: name.clone(), body: Arc::new(body.clone()) }
                 })
                 .collect()
         };
@@ -89,7 +90,7 @@ fn of_dump(file: &Path) -> Sent {
         let entries = dump["configs"].as_array().unwrap().iter().filter_map(|part| part[list].as_array()).flatten();
         entries
             .map(|entry| entry.pointer(at).unwrap().clone())
-            .map(|body| Resource { name: body[name].as_str().unwrap().to_string(), body })
+            .map(|body| Resource { name: body[name].as_str().unwrap().to_string(), body: Arc::new(body) })
             .collect()
     };
     let resources = Resources {

@@ -85,7 +85,7 @@ pub fn dump(generated: &Generated) -> Value {
         .iter()
         .map(|r| json!({"routeConfig": typed(&r.body, "route.v3.RouteConfiguration")}))
         .collect();
-    let endpoints: Vec<Value> = generated.endpoints.iter().map(|r| json!({"endpointConfig": r.body})).collect();
+    let endpoints: Vec<Value> = generated.endpoints.iter().map(|r| json!({"endpointConfig": *r.body})).collect();
     json!({"configs": [
         {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "dynamicActiveClusters": clusters},
         {"@type": "type.googleapis.com/envoy.admin.v3.ListenersConfigDump", "dynamicListeners": listeners},

@@ -104,7 +104,7 @@ fn certificate(name: &str, chain_pem: &str, key_pem: &str) -> Resource {
         "name": name,
         "tlsCertificate": {"certificateChain": {"inlineString": chain_pem}, "privateKey": {"inlineString": key_pem}},
     });
-    Resource { name: name.to_string(), body }
+    Resource { name: name.to_string(), body: Arc::new(body) }
 }
 
 fn authorities(name: &str, pem: &str) -> Resource {
@@ -113,7 +113,7 @@ fn authorities(name: &str, pem: &str) -> Resource {
         "name": name,
         "validationContext": {"trustedCa": {"inlineString": pem}},
     });
-    Resource { name: name.to_string(), body }
+    Resource { name: name.to_string(), body: Arc::new(body) }
 }
 
 #[cfg(test)]

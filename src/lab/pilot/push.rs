@@ -52,8 +52,10 @@ pub struct Pusher {
     certificates: Certificates,
     log: Log,
     store: Store,
-    /// The store as read for compiling; made anew when it changed.
+    /// The store as read for compiling, led on when the store changed.
     compiler: Option<Compiler>,
+    /// The store is not what the compiler has read.
+    changed: bool,
     proxies: BTreeMap<String, Connected>,
     /// Nodes that came before all kinds were listed.
     early: Vec<ConnectedNode>,
@@ -84,6 +86,7 @@ impl Pusher {
             log,
             store: Store::default(),
             compiler: None,
+            changed: false,
             proxies: BTreeMap::new(),
             early: Vec::new(),
             progress: watch::channel(Progress::default()).0,
@@ -138,7 +141,7 @@ impl Pusher {
             let due = self.due().is_some_and(|due| due <= Instant::now());
             if self.pending.is_some() && (due || !new.is_empty() || self.is_asked_for()) {
                 self.pending = None;
-                self.compiler = None;
+                self.changed = true;
                 self.push_all().await;
             } else if !new.is_empty() {
                 self.compile(&new).await;
@@ -227,10 +230,17 @@ impl Pusher {
             return;
         }
         let before = self.compiler.take();
-        let world = if before.is_none() { Some(self.store.world()) } else { None };
+        let world = if before.is_none() || self.changed { Some(self.store.world()) } else { None };
+        self.changed = false;
         // Off the threads that answer Envoys. A compile that panics is a defect; the proxy keeps what it has.
         let work = move || {
-            let compiler = before.or_else(|| world.as_ref().map(Compiler::new))?;
+            let compiler = match (before, world) {
+                (Some(mut compiler), Some(world)) => {
+                    compiler.update(&world);
+                    compiler
+                }
+                (before, world) => before.or_else(|| world.as_ref().map(Compiler::new))?,
+            };
             let one = |proxy: &Proxy| catch_unwind(AssertUnwindSafe(|| compiler.compile(proxy))).ok();
             let generated: Vec<_> = proxies.iter().map(|(id, proxy)| (id.clone(), one(proxy))).collect();
             Some((compiler, generated))
@@ -250,7 +260,7 @@ impl Pusher {
 
     fn set(&mut self, id: &str, generated: Generated) {
         let Some(connected) = self.proxies.get_mut(id) else { return };
-        let bodies = generated.clusters.iter().chain(&generated.listeners).map(|resource| &resource.body);
+        let bodies = generated.clusters.iter().chain(&generated.listeners).map(|resource| &*resource.body);
         let names = named_in(bodies);
         let secrets = match self.certificates.secrets(&self.store, &connected.proxy, &names) {
             Ok(secrets) => secrets,

@@ -7,7 +7,7 @@ use crate::mesh::node::Node;
 use serde_json::{Value, json};
 
 fn resource(draft: Draft) -> Resource {
-    Resource { name: draft.name.clone(), body: draft.build(), origins: Vec::new() }
+    Resource::new(draft.name.clone(), draft.build(), Vec::new())
 }
 
 pub fn black_hole(node: &Node) -> Resource {

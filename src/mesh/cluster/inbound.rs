@@ -106,7 +106,7 @@ fn finish(
     if bind != "127.0.0.1" {
         draft.set("upstreamBindConfig", json!({"sourceAddress": {"address": "127.0.0.6", "portValue": 0}}));
     }
-    Resource { name: draft.name.clone(), body: draft.build(), origins }
+    Resource::new(draft.name.clone(), draft.build(), origins)
 }
 
 /// One cluster for each `ingress` of the Sidecar.

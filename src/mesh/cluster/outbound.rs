@@ -6,8 +6,8 @@ use super::{outbound_name, sni_name};
 use crate::mesh::destination_rule::{DestinationRule, port_policy, subset_policy};
 use crate::mesh::endpoint::{Locator, localities};
 use crate::mesh::json::{message, present, text};
+use crate::mesh::memo::{Pieces, What};
 use crate::mesh::node::Node;
-use crate::mesh::policy::peer_authentication::Mode;
 use crate::mesh::protocol::Protocol;
 use crate::mesh::registry::service::{Port, Registry, Resolution, Service};
 use crate::mesh::stat_name::{self, Subject};
@@ -17,17 +17,12 @@ use std::sync::Arc;
 
 pub fn build(node: &Node) -> Vec<Resource> {
     let mut out = Vec::new();
-    for service in &node.scope.services {
-        if service.resolution == Resolution::Alias {
-            continue;
-        }
-        let rule = node.scope.rule(node.proxy, &service.hostname, true);
-        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
-            if service.is_wildcard_dynamic() {
-                out.extend(forward_proxy(node, service, port, rule));
-            } else {
-                Ports { node, service, port, rule, sni: false }.build(&mut out);
-            }
+    for service in node.scope.services.iter().filter(|s| s.resolution != Resolution::Alias) {
+        if service.is_wildcard_dynamic() {
+            let rule = node.scope.rule(node.proxy, &service.hostname, true);
+            out.extend(ports_of(service).filter_map(|port| forward_proxy(node, service, port, rule)));
+        } else {
+            of_service(node, service, false, &mut out);
         }
     }
     out
@@ -37,12 +32,22 @@ pub fn build(node: &Node) -> Vec<Resource> {
 pub fn build_sni(node: &Node) -> Vec<Resource> {
     let mut out = Vec::new();
     for service in node.scope.services.iter().filter(|s| !s.mesh_external) {
-        let rule = node.scope.rule(node.proxy, &service.hostname, true);
-        for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
-            Ports { node, service, port, rule, sni: true }.build(&mut out);
-        }
+        of_service(node, service, true, &mut out);
     }
     out
+}
+
+fn of_service(node: &Node, service: &Arc<Service>, sni: bool, out: &mut Vec<Resource>) {
+    let rule = node.scope.rule(node.proxy, &service.hostname, true);
+    let mut pieces = node.memo.borrow_mut().lend(node, service, rule);
+    for port in ports_of(service) {
+        Ports { node, service, port, rule, sni }.build(&mut pieces, out);
+    }
+    node.memo.borrow_mut().give_back(pieces);
+}
+
+fn ports_of(service: &Service) -> impl Iterator<Item = &Port> {
+    service.ports.iter().filter(|p| p.protocol != Protocol::Udp)
 }
 
 pub fn kind_of(node: &Node, service: &Service) -> Kind {
@@ -70,25 +75,50 @@ impl Ports<'_> {
         name(self.port.number, subset, &self.service.hostname)
     }
 
-    fn build(&self, out: &mut Vec<Resource>) {
-        let kind = kind_of(self.node, self.service);
-        let Some(mut draft) = self.draft("", kind) else { return };
-        let rule_policy = self.rule.map_or(&Value::Null, |r| r.policy());
-        let (policy, _) = port_policy(rule_policy, self.port.number);
-        let accounts = if self.sni { &[] } else { self.node.push.registry.accounts(self.service) };
-        let mut purpose = Purpose {
+    /// The cluster of the port, then those of its subsets. Without the first there are no others.
+    fn build(&self, pieces: &mut Pieces, out: &mut Vec<Resource>) {
+        let what = if self.sni { What::SniCluster } else { What::Cluster };
+        let report = &self.node.push.report;
+        let port = self.port.number;
+        let Some(whole) = pieces.get(report, what, port, "", None, || self.whole()) else { return };
+        out.push(whole);
+        let Some(rule) = self.rule else { return };
+        for (index, subset) in rule.subsets().iter().enumerate() {
+            let name = text(&subset["name"]);
+            // A name means the first subset that has it; what another one of that name becomes is made anew.
+            if name.is_empty() || rule.subset_place(name) != Some(index) {
+                out.extend(self.subset(rule, index, subset));
+            } else {
+                out.extend(pieces.get(report, what, port, name, None, || self.subset(rule, index, subset)));
+            }
+        }
+    }
+
+    fn purpose(&self, subset: &str, own_policy: &Value) -> Purpose<'_> {
+        Purpose {
             service: Some(self.service),
             port: self.port,
-            accounts,
-            sni: if self.sni { String::new() } else { sni_name(self.port.number, "", &self.service.hostname) },
+            accounts: if self.sni { &[] } else { self.node.push.registry.accounts(self.service) },
+            sni: if self.sni { String::new() } else { sni_name(self.port.number, subset, &self.service.hostname) },
             for_sni: self.sni,
             mesh_external: !self.sni && self.service.mesh_external,
             external_registry: !self.sni && self.service.registry == Registry::External,
-            mtls_mode: if self.sni { Mode::Unknown } else { self.mtls_mode(rule_policy) },
+            mtls_mode: self.node.push.service_mtls_mode(own_policy, self.service, self.port.number),
             selected: self.rule.is_some_and(|r| r.has_selector()),
             dynamic: false,
-        };
-        apply_traffic_policy(self.node, &mut draft, &policy, &purpose);
+        }
+    }
+
+    /// The rule's policy for the port.
+    fn policy(&self) -> Value {
+        port_policy(self.rule.map_or(&Value::Null, |r| r.policy()), self.port.number).0
+    }
+
+    fn whole(&self) -> Option<Resource> {
+        let mut draft = self.draft("", kind_of(self.node, self.service))?;
+        let rule_policy = self.rule.map_or(&Value::Null, |r| r.policy());
+        let policy = self.policy();
+        apply_traffic_policy(self.node, &mut draft, &policy, &self.purpose("", rule_policy));
         apply_eds(&mut draft);
         if self.service.mesh_external {
             draft.istio_metadata().insert("external".to_owned(), json!(true));
@@ -99,33 +129,19 @@ impl Ports<'_> {
         }
         let mut origins = self.origins();
         origins.extend(self.rule.map(|r| r.policy_origin.clone()));
-        out.push(Resource { name: draft.name.clone(), body: draft.build(), origins });
-        let Some(rule) = self.rule else { return };
-        for (index, subset) in rule.subsets().iter().enumerate() {
-            purpose.mtls_mode = self.mtls_mode(&subset["trafficPolicy"]);
-            purpose.sni = match self.sni {
-                true => String::new(),
-                false => sni_name(self.port.number, text(&subset["name"]), &self.service.hostname),
-            };
-            out.extend(self.subset(rule, index, subset, kind, &policy, &purpose));
-        }
+        Some(Resource::new(draft.name.clone(), draft.build(), origins))
     }
 
-    fn subset(
-        &self,
-        rule: &DestinationRule,
-        index: usize,
-        subset: &Value,
-        kind: Kind,
-        policy: &Value,
-        purpose: &Purpose,
-    ) -> Option<Resource> {
+    fn subset(&self, rule: &DestinationRule, index: usize, subset: &Value) -> Option<Resource> {
         let name = text(&subset["name"]);
         let own = &subset["trafficPolicy"];
-        let kind = if text(&own["loadBalancer"]["simple"]) == "PASSTHROUGH" { Kind::OriginalDst } else { kind };
+        let kind = match text(&own["loadBalancer"]["simple"]) {
+            "PASSTHROUGH" => Kind::OriginalDst,
+            _ => kind_of(self.node, self.service),
+        };
         let mut draft = self.draft(name, kind)?;
-        let policy = subset_policy(policy, own, self.port.number);
-        apply_traffic_policy(self.node, &mut draft, &policy, purpose);
+        let policy = subset_policy(&self.policy(), own, self.port.number);
+        apply_traffic_policy(self.node, &mut draft, &policy, &self.purpose(name, own));
         apply_eds(&mut draft);
         let metadata = draft.istio_metadata();
         metadata.insert("config".to_owned(), Value::from(rule.config_path()));
@@ -136,15 +152,11 @@ impl Ports<'_> {
         if present(rule.policy()) {
             origins.push(rule.policy_origin.clone());
         }
-        Some(Resource { name: draft.name.clone(), body: draft.build(), origins })
+        Some(Resource::new(draft.name.clone(), draft.build(), origins))
     }
 
     fn origins(&self) -> Vec<Origin> {
         vec![self.service.origin.clone()]
-    }
-
-    fn mtls_mode(&self, policy: &Value) -> Mode {
-        self.node.push.service_mtls_mode(policy, self.service, self.port.number)
     }
 
     /// The cluster before any policy; `None` when it needs endpoints of its own and has none.
@@ -300,5 +312,5 @@ fn forward_proxy(
         add_alpn_override(&mut draft, &policy);
         origins.push(rule.policy_origin.clone());
     }
-    Some(Resource { name: draft.name.clone(), body: draft.build(), origins })
+    Some(Resource::new(draft.name.clone(), draft.build(), origins))
 }

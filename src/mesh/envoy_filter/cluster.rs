@@ -6,13 +6,14 @@ use crate::mesh::json::{list, text, unsigned};
 use crate::mesh::node::Node;
 use crate::mesh::{Origin, Resource};
 use serde_json::Value;
+use std::sync::Arc;
 
 pub fn patch(patches: &Patches, node: &Node, clusters: Vec<Resource>) -> Vec<Resource> {
     let of_kind = patches.kind(Kind::Cluster);
     let mut out = Vec::with_capacity(clusters.len());
     for mut cluster in clusters {
         let mut from = Vec::new();
-        if patch_one(of_kind, context(node, &cluster.name), &mut cluster.body, &mut from) {
+        if patch_one(of_kind, context(node, &cluster.name), Arc::make_mut(&mut cluster.body), &mut from) {
             note(&mut cluster.origins, from);
             out.push(cluster);
         }
@@ -21,11 +22,8 @@ pub fn patch(patches: &Patches, node: &Node, clusters: Vec<Resource>) -> Vec<Res
         if node.is_sidecar() { &[Context::SidecarOutbound, Context::SidecarInbound] } else { &[Context::Gateway] };
     for context in contexts {
         for added in of_kind.iter().filter(|p| p.adds_to(*context)) {
-            out.push(Resource {
-                name: text(&added.value["name"]).to_owned(),
-                body: added.value.clone(),
-                origins: vec![added.origin.clone()],
-            });
+            let origins = vec![added.origin.clone()];
+            out.push(Resource::new(text(&added.value["name"]), added.value.clone(), origins));
         }
     }
     out

@@ -6,6 +6,7 @@ use crate::mesh::json::{list, strings, text, unsigned};
 use crate::mesh::node::Node;
 use crate::mesh::{Origin, Resource};
 use serde_json::Value;
+use std::sync::Arc;
 
 pub fn patch(patches: &Patches, node: &Node, listeners: Vec<Resource>) -> Vec<Resource> {
     let mut out = Vec::with_capacity(listeners.len());
@@ -17,11 +18,11 @@ pub fn patch(patches: &Patches, node: &Node, listeners: Vec<Resource>) -> Vec<Re
         };
         let mut from = Vec::new();
         if context == Context::SidecarInbound {
-            patch_inline_routes(patches, node, &mut listener.body, &mut from);
+            patch_inline_routes(patches, node, Arc::make_mut(&mut listener.body), &mut from);
         }
         let port = unsigned(&listener.body["address"]["socketAddress"]["portValue"]);
         let place = Place { name: text(&listener.body["name"]).to_owned(), port };
-        if (Work { patches, context, from: &mut from }).listener(&place, &mut listener.body) {
+        if (Work { patches, context, from: &mut from }).listener(&place, Arc::make_mut(&mut listener.body)) {
             note(&mut listener.origins, from);
             out.push(listener);
         }
@@ -30,11 +31,8 @@ pub fn patch(patches: &Patches, node: &Node, listeners: Vec<Resource>) -> Vec<Re
         if node.is_sidecar() { &[Context::SidecarOutbound, Context::SidecarInbound] } else { &[Context::Gateway] };
     for context in contexts {
         for added in patches.kind(Kind::Listener).iter().filter(|p| p.adds_to(*context)) {
-            out.push(Resource {
-                name: text(&added.value["name"]).to_owned(),
-                body: added.value.clone(),
-                origins: vec![added.origin.clone()],
-            });
+            let origins = vec![added.origin.clone()];
+            out.push(Resource::new(text(&added.value["name"]), added.value.clone(), origins));
         }
     }
     out

@@ -12,6 +12,7 @@ use super::object::Object;
 use super::{Origin, Proxy, Resource};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The version that `match.proxy.proxyVersion` is compared with when the node tells none.
 const VERSION: &str = "1.30.3";
@@ -171,7 +172,7 @@ impl Patches {
         if !self.is_empty() {
             for route in &mut routes {
                 let mut from = Vec::new();
-                route::patch(self, node, context, &mut route.body, &mut from);
+                route::patch(self, node, context, Arc::make_mut(&mut route.body), &mut from);
                 note(&mut route.origins, from);
             }
         }
@@ -180,11 +181,15 @@ impl Patches {
 }
 
 /// The origins of the patches that changed something, each once.
-fn note(origins: &mut Vec<Origin>, from: Vec<Origin>) {
+fn note(origins: &mut Arc<[Origin]>, from: Vec<Origin>) {
+    let mut all = Vec::new();
     for origin in from {
-        if !origins.contains(&origin) {
-            origins.push(origin);
+        if !origins.contains(&origin) && !all.contains(&origin) {
+            all.push(origin);
         }
+    }
+    if !all.is_empty() {
+        *origins = origins.iter().cloned().chain(all).collect();
     }
 }
 

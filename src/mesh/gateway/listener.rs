@@ -113,7 +113,7 @@ impl Entry {
         });
         put(&mut body, "listenerFilters", Value::Array(filters));
         put(&mut body, "accessLog", listener_logs(node, Class::Gateway));
-        Resource { name, body: Value::Object(body), origins }
+        Resource::new(name, Value::Object(body), origins)
     }
 }
 

@@ -200,5 +200,5 @@ fn write(name: &str, hosts: Vec<VirtualHost>, blackhole: Option<u32>, headers: &
         "ignorePortInHostMatching": true,
         "maxDirectResponseBodySizeBytes": 1_048_576,
     });
-    Resource { name: name.to_owned(), body, origins }
+    Resource::new(name, body, origins)
 }

@@ -11,7 +11,7 @@ pub enum Health {
     Terminating,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     pub address: String,
     pub port: u32,

@@ -35,7 +35,7 @@ pub struct Port {
     pub protocol: Protocol,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     pub hostname: String,
     pub registry: Registry,

@@ -325,7 +325,7 @@ fn listener(
     put(&mut body, "accessLog", listener_logs(node, Class::SidecarInbound));
     put(&mut body, "listenerFilters", Value::Array(filters));
     body.insert("filterChains".to_owned(), Value::Array(chains));
-    Resource { name: name.to_owned(), body: Value::Object(body), origins }
+    Resource::new(name, Value::Object(body), origins)
 }
 
 /// Inspectors run only where a chain needs them: each port either way is written as an exception.

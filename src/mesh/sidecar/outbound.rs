@@ -325,7 +325,7 @@ impl Entry {
             None => {}
         }
         body.insert("filterChains".to_owned(), Value::Array(chains));
-        Resource { name, body: Value::Object(body), origins }
+        Resource::new(name, Value::Object(body), origins)
     }
 }
 

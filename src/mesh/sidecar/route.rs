@@ -53,7 +53,7 @@ fn configuration(node: &Node, name: &str, by_port: &mut HashMap<u32, Vec<Virtual
     };
     let Some(port) = port else {
         let body = json!({"name": name, "validateClusters": false});
-        return Resource { name: name.to_owned(), body, origins: Vec::new() };
+        return Resource::new(name, body, Vec::new());
     };
     let mut hosts = match by_port.get(&port).filter(|_| sniffed && port != 0) {
         Some(known) => known.clone(),
@@ -110,7 +110,7 @@ fn write(node: &Node, name: &str, hosts: Vec<VirtualHost>, with_catch_all: bool)
         "maxDirectResponseBodySizeBytes": 1_048_576,
     }));
     put(&mut body, "virtualHosts", Value::Array(written));
-    Resource { name: name.to_owned(), body: Value::Object(body), origins }
+    Resource::new(name, Value::Object(body), origins)
 }
 
 fn catch_all(node: &Node, headers: &ProxyHeaders) -> Value {

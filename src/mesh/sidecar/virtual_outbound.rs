@@ -47,9 +47,6 @@ pub fn build(node: &Node) -> Resource {
         ],
     }));
     put(&mut body, "accessLog", listener_logs(node, Class::SidecarOutbound));
-    Resource {
-        name: "virtualOutbound".to_owned(),
-        body: Value::Object(body),
-        origins: policy_origin(node, "/filterChains/1").into_iter().collect(),
-    }
+    let origins = policy_origin(node, "/filterChains/1").into_iter().collect();
+    Resource::new("virtualOutbound", Value::Object(body), origins)
 }

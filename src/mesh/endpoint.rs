@@ -5,7 +5,7 @@ use super::cluster::outbound_name;
 use super::destination_rule::{DestinationRule, subset_policy};
 use super::json::{labels_match, list, message, present, text, unsigned};
 use super::load_balancing::{Group, apply, locality_setting};
-use super::memo::What;
+use super::memo::{Pieces, What};
 use super::node::Node;
 use super::policy::peer_authentication::Mode;
 use super::registry::endpoint::{Endpoint, Health, canonical_service};
@@ -207,21 +207,38 @@ pub fn build(node: &Node, clusters: &[Resource]) -> Vec<Resource> {
             }
         }
     }
-    eds.into_iter().filter_map(|cluster| Some(kept_assignment(node, cluster, asked.get(&cluster.name)?))).collect()
+    let mut out = Vec::with_capacity(eds.len());
+    // Clusters of one service stand together.
+    let mut lent: Option<Pieces> = None;
+    for cluster in eds {
+        let Some(asked) = asked.get(&cluster.name) else { continue };
+        let rule = node.scope.rule(node.proxy, &asked.service.hostname, true);
+        let mut memo = node.memo.borrow_mut();
+        if let Some(of_another) = lent.take_if(|pieces| pieces.hostname() != asked.service.hostname) {
+            memo.give_back(of_another);
+        }
+        let pieces = lent.get_or_insert_with(|| memo.lend(node, asked.service, rule));
+        out.extend(kept_assignment(node, cluster, asked, rule.map(|r| &**r), pieces));
+    }
+    if let Some(pieces) = lent {
+        node.memo.borrow_mut().give_back(pieces);
+    }
+    out
 }
 
-fn kept_assignment(node: &Node, cluster: &Resource, asked: &Asked) -> Resource {
+fn kept_assignment(
+    node: &Node,
+    cluster: &Resource,
+    asked: &Asked,
+    rule: Option<&DestinationRule>,
+    pieces: &mut Pieces,
+) -> Option<Resource> {
     let Asked { service, port, subset, for_sni } = asked;
-    let rule = node.scope.rule(node.proxy, &service.hostname, true);
-    let make = || {
-        let locator = Locator::new(node, service, port, subset, rule.map(|r| &**r));
-        assignment(&locator, &cluster.name, *for_sni, &cluster.origins)
-    };
     let what = if *for_sni { What::SniAssignment } else { What::Assignment };
-    let mut pieces = node.memo.borrow_mut().lend(node, service, rule);
-    let made = pieces.get(&node.push.report, what, port.number, subset, Some(&cluster.origins), || Some(make()));
-    node.memo.borrow_mut().give_back(pieces);
-    made.unwrap_or_else(make)
+    pieces.get(&node.push.report, what, port.number, subset, Some(&cluster.origins), || {
+        let locator = Locator::new(node, service, port, subset, rule);
+        Some(assignment(&locator, &cluster.name, *for_sni, &cluster.origins))
+    })
 }
 
 fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &Arc<[Origin]>) -> Resource {

@@ -129,6 +129,10 @@ pub struct Pieces {
 }
 
 impl Pieces {
+    pub fn hostname(&self) -> &str {
+        &self.basis.service.hostname
+    }
+
     /// The piece as it was made before, or made now. `origins`: those of the cluster that an assignment is for.
     pub fn get(
         &mut self,

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::kubelet::Kubelet;
 use super::resource::{Registry, Resource};
+use super::review::Tokens;
 use super::schema::Schema;
 use super::store::Store;
 use serde_json::Value;
@@ -41,12 +42,20 @@ pub struct Context {
     pub kubelet: Arc<dyn Kubelet>,
     pub admission: Vec<Arc<dyn Admission>>,
     pub schema: &'static Schema,
+    pub tokens: Tokens,
 }
 
 impl Context {
     pub fn new(registry: Registry, kubelet: Arc<dyn Kubelet>, admission: Vec<Arc<dyn Admission>>) -> Context {
         let registry = RwLock::new(Arc::new(registry));
-        Context { store: Store::default(), registry, kubelet, admission, schema: Schema::builtin() }
+        Context {
+            store: Store::default(),
+            registry,
+            kubelet,
+            admission,
+            schema: Schema::builtin(),
+            tokens: Tokens::default(),
+        }
     }
 
     pub fn registry(&self) -> Arc<Registry> {

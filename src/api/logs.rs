@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::kubelet::LogRequest;
 use super::object;
 use super::pod;
-use super::request::{Request, Target};
+use super::request::{Query, Request, Target};
 use http::Method;
 use std::sync::Arc;
 
@@ -22,6 +22,15 @@ pub async fn answer(ctx: Arc<Context>, target: &Target, request: &Request) -> Re
         namespace: object::namespace(&found).into(),
         pod: object::name(&found).into(),
         container: Some(container),
+        ..options(query)?
+    };
+    let lines = ctx.kubelet.logs(wanted).await.map_err(|r| refused(&r))?;
+    Ok(answer::with_type(200, "text/plain", answer::stream(lines)))
+}
+
+/// What of a log is wanted, without whose it is.
+pub fn options(query: &Query) -> Result<LogRequest, Failure> {
+    let wanted = LogRequest {
         follow: query.flag("follow"),
         previous: query.flag("previous"),
         timestamps: query.flag("timestamps"),
@@ -29,6 +38,7 @@ pub async fn answer(ctx: Arc<Context>, target: &Target, request: &Request) -> Re
         limit_bytes: query.number("limitBytes")?,
         since_seconds: query.number("sinceSeconds")?,
         since_time: query.get("sinceTime").map(str::to_string),
+        ..LogRequest::default()
     };
     if wanted.since_seconds.is_some() && wanted.since_time.is_some() {
         return Err(Failure::bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified"));
@@ -36,8 +46,7 @@ pub async fn answer(ctx: Arc<Context>, target: &Target, request: &Request) -> Re
     if wanted.since_time.as_deref().is_some_and(|t| t.parse::<jiff::Timestamp>().is_err()) {
         return Err(Failure::bad_request("sinceTime must be an RFC 3339 time"));
     }
-    let lines = ctx.kubelet.logs(wanted).await.map_err(|r| refused(&r))?;
-    Ok(answer::with_type(200, "text/plain", answer::stream(lines)))
+    Ok(wanted)
 }
 
 /// A node's refusal, as the API server passes it on.

@@ -2,13 +2,14 @@
 //! i has channel 2i for data and 2i+1 for errors; the first frame of each holds the port, little-endian.
 //! In kubectl's form it is a tunnel of SPDY streams, in a WebSocket or (before 1.31) plain.
 
-use super::answer::{self, Answer};
+use super::answer::Answer;
 use super::context::Context;
 use super::failure::Failure;
-use super::kubelet::Stream;
+use super::kubelet::{Kubelet, Stream};
 use super::object;
 use super::pod;
 use super::request::{Request, Target};
+use super::spdy_upgrade;
 use super::tunnel;
 use super::websocket::{self, Socket};
 use bytes::Bytes;
@@ -16,7 +17,6 @@ use futures::future::ready;
 use futures::{SinkExt, StreamExt};
 use http::header;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::sync::mpsc;
@@ -35,8 +35,26 @@ pub async fn answer(
 ) -> Result<Answer, Failure> {
     let found = pod::of(&ctx, target)?;
     let (namespace, name) = (object::namespace(&found).to_string(), object::name(&found).to_string());
-    if request.header(header::UPGRADE).eq_ignore_ascii_case("SPDY/3.1") {
-        return plain_tunnel(ctx, request, upgrade, namespace, name);
+    begin(ctx.kubelet.clone(), request, upgrade, "ports", namespace, name)
+}
+
+/// Accepts the upgrade and forwards over it. `ports` is the query's name for the ports in kube-rs' form.
+pub fn begin(
+    kubelet: Arc<dyn Kubelet>,
+    request: &Request,
+    upgrade: Option<OnUpgrade>,
+    ports: &str,
+    namespace: String,
+    pod: String,
+) -> Result<Answer, Failure> {
+    if spdy_upgrade::is_asked(request) {
+        // kubectl up to 1.30, and newer ones as a second try; a kube-apiserver towards its kubelet.
+        let (answer, upgrade) = spdy_upgrade::accept(request, upgrade, &["portforward.k8s.io"])?;
+        tokio::spawn(async move {
+            let Some(connection) = spdy_upgrade::connection(upgrade).await else { return };
+            tunnel::run(kubelet, namespace, pod, connection.incoming, connection.outgoing).await;
+        });
+        return Ok(answer);
     }
     let offered = request.header(header::SEC_WEBSOCKET_PROTOCOL);
     if offered.split(',').any(|p| p.trim() == TUNNEL) {
@@ -52,68 +70,29 @@ pub async fn answer(
                 })
             });
             let outgoing = sink.with(|bytes: Bytes| ready(Ok::<_, WebSocketError>(Message::Binary(bytes))));
-            tunnel::run(ctx, namespace, name, incoming, outgoing).await;
+            tunnel::run(kubelet, namespace, pod, incoming, outgoing).await;
         });
         return Ok(accepted.answer);
     }
-    let mut ports = Vec::new();
-    for text in request.query.all("ports").flat_map(|p| p.split(',')) {
+    let mut numbers = Vec::new();
+    for text in request.query.all(ports).flat_map(|p| p.split(',')) {
         let port = text.parse::<u16>().ok().filter(|p| *p > 0);
-        ports.push(port.ok_or_else(|| Failure::bad_request(format!("ports: Invalid value: \"{text}\"")))?);
+        numbers.push(port.ok_or_else(|| Failure::bad_request(format!("{ports}: Invalid value: \"{text}\"")))?);
     }
-    if ports.is_empty() {
-        return Err(Failure::bad_request("you must specify at least 1 port in \"ports\""));
+    if numbers.is_empty() {
+        return Err(Failure::bad_request(format!("you must specify at least 1 port in \"{ports}\"")));
     }
-    if ports.len() > MAX_PORTS {
+    if numbers.len() > MAX_PORTS {
         return Err(Failure::bad_request(format!("at most {MAX_PORTS} ports may be forwarded at once")));
     }
     let accepted = websocket::accept(request, upgrade, &["v5.channel.k8s.io", "v4.channel.k8s.io"])?;
     let upgrade = accepted.upgrade;
     tokio::spawn(async move {
         if let Some(socket) = websocket::socket(upgrade).await {
-            run(ctx, socket, namespace, name, ports).await;
+            run(kubelet, socket, namespace, pod, numbers).await;
         }
     });
     Ok(accepted.answer)
-}
-
-/// SPDY without a WebSocket around it: kubectl up to 1.30, and newer ones as a second try.
-fn plain_tunnel(
-    ctx: Arc<Context>,
-    request: &Request,
-    upgrade: Option<OnUpgrade>,
-    namespace: String,
-    pod: String,
-) -> Result<Answer, Failure> {
-    let version = http::HeaderName::from_static("x-stream-protocol-version");
-    let offered = request.header(version.clone());
-    if !offered.split(',').any(|p| p.trim() == "portforward.k8s.io") {
-        let what = format!("unable to upgrade: the client offers [{offered}], the server speaks [portforward.k8s.io]");
-        return Err(Failure::new(403, "Forbidden", what));
-    }
-    let Some(upgrade) = upgrade else { return Err(Failure::bad_request("Upgrade request required")) };
-    tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        let (reader, writer) = tokio::io::split(TokioIo::new(upgraded));
-        let incoming = futures::stream::unfold(reader, |mut reader| async move {
-            let mut buffer = vec![0; CHUNK];
-            let n = reader.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
-            Some((Bytes::copy_from_slice(&buffer[..n]), reader))
-        });
-        let outgoing = futures::sink::unfold(writer, |mut writer, bytes: Bytes| async move {
-            writer.write_all(&bytes).await?;
-            writer.flush().await?;
-            Ok::<_, std::io::Error>(writer)
-        });
-        tunnel::run(ctx, namespace, pod, Box::pin(incoming), Box::pin(outgoing)).await;
-    });
-    let mut answer = answer::with_type(101, "text/plain", answer::full(Vec::new()));
-    let headers = answer.headers_mut();
-    headers.remove(header::CONTENT_TYPE);
-    headers.insert(header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, http::HeaderValue::from_static("SPDY/3.1"));
-    headers.insert(version, http::HeaderValue::from_static("portforward.k8s.io"));
-    Ok(answer)
 }
 
 enum Out {
@@ -122,7 +101,7 @@ enum Out {
     End,
 }
 
-async fn run(ctx: Arc<Context>, socket: Socket, namespace: String, pod: String, ports: Vec<u16>) {
+async fn run(kubelet: Arc<dyn Kubelet>, socket: Socket, namespace: String, pod: String, ports: Vec<u16>) {
     let (mut sink, mut incoming) = socket.split();
     let (sender, mut out) = mpsc::channel::<Out>(32);
     let mut writers: Vec<Option<WriteHalf<Box<dyn Stream>>>> = Vec::new();
@@ -137,7 +116,7 @@ async fn run(ctx: Arc<Context>, socket: Socket, namespace: String, pod: String, 
                 return;
             }
         }
-        match ctx.kubelet.port_forward(namespace.clone(), pod.clone(), *port).await {
+        match kubelet.port_forward(namespace.clone(), pod.clone(), *port).await {
             Ok(stream) => {
                 let (mut from, to) = tokio::io::split(stream);
                 writers.push(Some(to));

@@ -64,6 +64,13 @@ pub struct Resource {
     pub create_only: bool,
 }
 
+impl CustomResource {
+    /// Its CustomResourceDefinition, without a schema.
+    pub fn definition(&self) -> Value {
+        super::crd::definition(self)
+    }
+}
+
 impl Resource {
     pub fn has(&self, subresource: &str) -> bool {
         self.subresources.iter().any(|s| s == subresource)

@@ -10,13 +10,36 @@ use super::request::{Request, Target};
 use super::resource::Resource;
 use super::write;
 use base64::Engine;
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// This server as the audience of tokens, and their issuer.
+const AUDIENCE: &str = "https://kubernetes.default.svc";
+
+/// The tokens that were given out and have not expired.
+#[derive(Debug, Default)]
+pub struct Tokens(Mutex<HashMap<String, Timestamp>>);
+
+impl Tokens {
+    fn remember(&self, token: String, until: Timestamp) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, until| *until > Timestamp::now());
+        known.insert(token, until);
+    }
+
+    fn knows(&self, token: &str) -> bool {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(token).is_some_and(|until| *until > Timestamp::now())
+    }
+}
 
 /// Answers a review. A body in protobuf (kubectl's `auth can-i`) is answered without reading it,
 /// since the answer is the same for all.
 pub fn answer(ctx: &Context, resource: &Resource, request: &Request) -> Result<Answer, Failure> {
     let mut body = match request.media_type() {
-        protobuf::MEDIA_TYPE => json!({ "spec": {} }),
+        protobuf::MEDIA_TYPE => request.object(ctx.schema).unwrap_or_else(|_| json!({ "spec": {} })),
         _ => request.object(ctx.schema)?,
     };
     body["apiVersion"] = json!(resource.api_version(resource.storage_version()));
@@ -25,7 +48,10 @@ pub fn answer(ctx: &Context, resource: &Resource, request: &Request) -> Result<A
     body["status"] = match resource.kind.as_str() {
         "SelfSubjectRulesReview" => json!({ "resourceRules": everything,
             "nonResourceRules": [{ "verbs": ["*"], "nonResourceURLs": ["*"] }], "incomplete": false }),
-        "TokenReview" => token_review(object::text(&body, &["spec", "token"])),
+        "TokenReview" => {
+            let audiences = object::list(&body, &["spec", "audiences"]);
+            token_review(ctx, object::text(&body, &["spec", "token"]), audiences)
+        }
         "SelfSubjectReview" => {
             json!({ "userInfo": { "username": "lab-user", "groups": ["system:masters", "system:authenticated"] } })
         }
@@ -34,35 +60,52 @@ pub fn answer(ctx: &Context, resource: &Resource, request: &Request) -> Result<A
     Ok(answer::json_answer(201, &body))
 }
 
-/// The payload of tokens made here: they name their ServiceAccount and are not signed. They open
-/// nothing on this server, which lets in certificates only.
-fn token_review(token: &str) -> Value {
+/// Tokens made here name their ServiceAccount, and are known by the number in place of a signature: only those that were
+/// given out are believed. They open nothing on this server, which lets in certificates only.
+fn token_review(ctx: &Context, token: &str, audiences: &[Value]) -> Value {
+    let invalid = json!({ "authenticated": false, "error": "invalid bearer token" });
+    if !ctx.tokens.knows(token) {
+        return invalid;
+    }
     let payload = token.split('.').nth(1).unwrap_or("");
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
     let claims: Value = serde_json::from_slice(&claims).unwrap_or(Value::Null);
-    let user = object::text(&claims, &["sub"]);
-    if !user.starts_with("system:serviceaccount:") {
-        return json!({ "authenticated": false, "error": "invalid bearer token" });
+    let of_server = [json!(AUDIENCE)];
+    let asked = if audiences.is_empty() { &of_server[..] } else { audiences };
+    let common: Vec<&Value> = object::list(&claims, &["aud"]).iter().filter(|a| asked.contains(a)).collect();
+    if common.is_empty() {
+        return json!({ "authenticated": false,
+            "error": format!("token audiences {} is invalid for the target audiences {}", claims["aud"], json!(asked)) });
     }
-    json!({ "authenticated": true, "user": { "username": user }, "audiences": claims["aud"] })
+    let account = &claims["kubernetes.io"];
+    let namespace = object::text(account, &["namespace"]);
+    let groups = [
+        "system:serviceaccounts".to_string(),
+        format!("system:serviceaccounts:{namespace}"),
+        "system:authenticated".to_string(),
+    ];
+    let user = json!({ "username": claims["sub"], "uid": account["serviceaccount"]["uid"], "groups": groups });
+    json!({ "authenticated": true, "user": user, "audiences": common })
 }
 
 /// `serviceaccounts/NAME/token`.
 pub fn token(ctx: &Context, target: &Target, mut body: Value) -> Result<Answer, Failure> {
     let account = write::live(&ctx.store.lock(), target)?;
     let seconds = object::number(&body, &["spec", "expirationSeconds"]).unwrap_or(3600).clamp(600, 1 << 32);
-    let now = jiff::Timestamp::now();
+    let now = Timestamp::now();
     let until = now + jiff::SignedDuration::from_secs(seconds);
     let (namespace, name) = (object::namespace(&account), object::name(&account));
     let audiences = match object::list(&body, &["spec", "audiences"]) {
-        [] => json!(["https://kubernetes.default.svc"]),
+        [] => json!([AUDIENCE]),
         given => json!(given),
     };
-    let claims = json!({ "iss": "https://kubernetes.default.svc", "sub": format!("system:serviceaccount:{namespace}:{name}"),
+    let claims = json!({ "iss": AUDIENCE, "sub": format!("system:serviceaccount:{namespace}:{name}"),
         "aud": audiences, "iat": now.as_second(), "exp": until.as_second(),
         "kubernetes.io": { "namespace": namespace, "serviceaccount": { "name": name, "uid": object::uid(&account) } } });
     let part = |v: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(v.to_string());
-    let token = format!("{}.{}.", part(&json!({ "alg": "none", "typ": "JWT" })), part(&claims));
+    let header = part(&json!({ "alg": "none", "typ": "JWT" }));
+    let token = format!("{header}.{}.{}", part(&claims), uuid::Uuid::new_v4().simple());
+    ctx.tokens.remember(token.clone(), until);
     body["apiVersion"] = json!("authentication.k8s.io/v1");
     body["kind"] = json!("TokenRequest");
     body["spec"]["expirationSeconds"] = json!(seconds);

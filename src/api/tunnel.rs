@@ -2,8 +2,7 @@
 //! 1.31 and newer) or plain. Each forwarded connection is a pair of streams of one request: one for
 //! errors, one for data.
 
-use super::context::Context;
-use super::kubelet::Stream as PodStream;
+use super::kubelet::{Kubelet, Stream as PodStream};
 use super::spdy::{self, Frame, Reader, Writer};
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
@@ -25,7 +24,7 @@ struct Request {
 }
 
 struct Tunnel {
-    ctx: Arc<Context>,
+    kubelet: Arc<dyn Kubelet>,
     namespace: String,
     pod: String,
     out: mpsc::Sender<Vec<u8>>,
@@ -38,7 +37,7 @@ struct Tunnel {
 }
 
 /// Forwards until the client closes.
-pub async fn run<I, O>(ctx: Arc<Context>, namespace: String, pod: String, incoming: I, outgoing: O)
+pub async fn run<I, O>(kubelet: Arc<dyn Kubelet>, namespace: String, pod: String, incoming: I, outgoing: O)
 where
     I: Stream<Item = Bytes> + Send + Unpin,
     O: Sink<Bytes> + Send + Unpin + 'static,
@@ -55,7 +54,7 @@ where
         let _ = outgoing.close().await;
     });
     let tunnel = Tunnel {
-        ctx,
+        kubelet,
         namespace,
         pod,
         out,
@@ -149,10 +148,10 @@ impl Tunnel {
             self.requests.remove(&request);
             let (input, chunks) = mpsc::channel(64);
             self.inputs.insert(data, input);
-            let (ctx, out) = (self.ctx.clone(), self.out.clone());
+            let (kubelet, out) = (self.kubelet.clone(), self.out.clone());
             let (namespace, pod) = (self.namespace.clone(), self.pod.clone());
             let task = self.running.spawn(async move {
-                forward(ctx, namespace, pod, port, (errors, data), chunks, out).await;
+                forward(kubelet, namespace, pod, port, (errors, data), chunks, out).await;
                 data
             });
             self.tasks.insert(data, task);
@@ -163,7 +162,7 @@ impl Tunnel {
 
 /// One connection: until the pod closes it, or the client resets its stream.
 async fn forward(
-    ctx: Arc<Context>,
+    kubelet: Arc<dyn Kubelet>,
     namespace: String,
     pod: String,
     port: u16,
@@ -171,7 +170,7 @@ async fn forward(
     chunks: mpsc::Receiver<Vec<u8>>,
     out: mpsc::Sender<Vec<u8>>,
 ) {
-    match ctx.kubelet.port_forward(namespace, pod.clone(), port).await {
+    match kubelet.port_forward(namespace, pod.clone(), port).await {
         Ok(stream) => copy(stream, data, chunks, &out).await,
         Err(refusal) => {
             let message = format!("error forwarding port {port} to pod {pod}: {}", refusal.message);

@@ -32,7 +32,8 @@ pub fn running() -> Running {
         client: lab.client.clone(),
         node: "lab".into(),
         api_root_pem: lab.ca.clone(),
-        mesh_root_pem: "mesh".into(),
+        mesh_root_pem: Some("mesh".into()),
+        kubelet_port: None,
         log: Arc::new(|line: &str| panic!("{line}")),
     }));
     tasks.spawn(node(lab.client.clone()));

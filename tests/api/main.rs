@@ -9,6 +9,8 @@ mod controllers;
 #[cfg(target_os = "linux")]
 mod kubectl;
 #[cfg(target_os = "linux")]
+mod kubelet;
+#[cfg(target_os = "linux")]
 mod lab;
 #[cfg(target_os = "linux")]
 mod objects;

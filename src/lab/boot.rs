@@ -3,6 +3,7 @@
 
 use super::envoy_binary::Surroundings;
 use super::folder::{Folder, write_private};
+use super::real::RealParts;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -20,6 +21,8 @@ pub const LOG: &str = "lab.log";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
     pub envoy: PathBuf,
+    #[serde(default)]
+    pub real: RealParts,
 }
 
 /// What the lab process tells the tool, a JSON line each on its standard output.
@@ -72,9 +75,10 @@ impl Lab {
                 .await
                 .map_err(|error| BootError::Machine(error.to_string()))?
                 .map_err(|error| BootError::Machine(error.to_string()))?;
+        let real = RealParts::of_environment().map_err(BootError::Machine)?;
         let folder = Folder::create().map_err(|error| BootError::Io("make the lab's folder", error))?;
         let options =
-            serde_json::to_string(&Options { envoy: envoy.path }).map_err(|e| BootError::Lab(e.to_string()))?;
+            serde_json::to_string(&Options { envoy: envoy.path, real }).map_err(|e| BootError::Lab(e.to_string()))?;
         write_private(&folder.path().join(OPTIONS), &options)
             .map_err(|e| BootError::Io("write the lab's options", e))?;
         let log =

@@ -1,6 +1,8 @@
 //! What a pod's Envoy starts with: its bootstrap document and its command line, as istio-proxy's
 //! agent would make them. Reaches nothing; the node agent writes and runs it.
 
+use super::real::certificate_request::ISTIOD;
+use super::real::istiod::Credentials;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -21,17 +23,26 @@ const SOL_SOCKET: u32 = 1;
 const SO_MARK_OPTION: u32 = 36;
 
 /// The bootstrap document of the Envoy in `pod`. A pod whose proxy container has the argument `router`
-/// is a gateway; any other a sidecar. `xds_socket` is where ADS and SDS are served (at most 107 bytes).
-pub fn document(pod: &Pod, ip: Ipv4Addr, xds_socket: &Path) -> Value {
-    let name = pod.metadata.name.clone().unwrap_or_default();
+/// is a gateway; any other a sidecar. `xds_socket` is where ADS is served (at most 107 bytes), and SDS too unless
+/// `credentials` for an istiod are given.
+pub fn document(pod: &Pod, ip: Ipv4Addr, xds_socket: &Path, credentials: Option<&Credentials>) -> Value {
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-    let kind = if is_router(pod) { "router" } else { "sidecar" };
-    let socket = xds_socket.display().to_string();
-    let pipe = json!({"pipe": {"path": socket}});
+    let pipe = |socket: &Path| json!({"pipe": {"path": socket.display().to_string()}});
+    let secrets_socket = credentials.map_or(xds_socket, |credentials| &credentials.secrets_socket);
+    let mut control_plane = static_cluster("xds-grpc", &pipe(xds_socket), true);
+    let mut ads = json!({"envoyGrpc": {"clusterName": "xds-grpc"}});
+    if let Some(credentials) = credentials {
+        control_plane["transportSocket"] = tls_to_istiod(&credentials.root_pem);
+        let header = |key: &str, value: String| json!({"key": key, "value": value});
+        ads["initialMetadata"] = json!([
+            header("authorization", format!("Bearer {}", credentials.token)),
+            header("clusterid", "Kubernetes".into())
+        ]);
+    }
     let admin = json!({"socketAddress": {"address": "127.0.0.1", "portValue": ADMIN_PORT}});
     json!({
         "node": {
-            "id": format!("{kind}~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local"),
+            "id": node_id(pod, ip),
             "cluster": format!("{}.{namespace}", canonical_name(pod)),
             "metadata": metadata(pod, ip),
         },
@@ -46,7 +57,7 @@ pub fn document(pod: &Pod, ip: Ipv4Addr, xds_socket: &Path) -> Value {
                 "apiType": "GRPC",
                 "transportApiVersion": "V3",
                 "setNodeOnFirstMessageOnly": true,
-                "grpcServices": [{"envoyGrpc": {"clusterName": "xds-grpc"}}],
+                "grpcServices": [ads],
             },
             "cdsConfig": {"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"},
             "ldsConfig": {"ads": {}, "initialFetchTimeout": "0s", "resourceApiVersion": "V3"},
@@ -59,9 +70,35 @@ pub fn document(pod: &Pod, ip: Ipv4Addr, xds_socket: &Path) -> Value {
             "clusters": [
                 static_cluster("prometheus_stats", &admin, false),
                 static_cluster("agent", &admin, false),
-                static_cluster("sds-grpc", &pipe, true),
-                static_cluster("xds-grpc", &pipe, true),
+                static_cluster("sds-grpc", &pipe(secrets_socket), true),
+                control_plane,
             ],
+        },
+    })
+}
+
+/// `TYPE~IP~POD.NAMESPACE~DOMAIN`: how control planes know the pod's Envoy.
+pub fn node_id(pod: &Pod, ip: Ipv4Addr) -> String {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let kind = if is_router(pod) { "router" } else { "sidecar" };
+    format!("{kind}~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local")
+}
+
+/// As Istio's agent connects: istiod proves itself by the mesh's root, the client by its token.
+fn tls_to_istiod(root_pem: &str) -> Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typedConfig": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": ISTIOD,
+            "commonTlsContext": {
+                "alpnProtocols": ["h2"],
+                "validationContext": {
+                    "trustedCa": {"inlineString": root_pem},
+                    "matchTypedSubjectAltNames": [{"sanType": "DNS", "matcher": {"exact": ISTIOD}}],
+                },
+            },
         },
     })
 }
@@ -205,7 +242,7 @@ metadata:
   labels: {app: sleep}
   ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: sleep-5d4f, uid: u, controller: true}]
 spec: {serviceAccountName: sleep, containers: [{name: sleep}, {name: istio-proxy, args: [proxy, sidecar]}]}");
-        let document = document(&sleep, Ipv4Addr::new(10, 244, 0, 10), Path::new("/run/xds.sock"));
+        let document = document(&sleep, Ipv4Addr::new(10, 244, 0, 10), Path::new("/run/xds.sock"), None);
         assert_eq!(document["node"]["id"], "sidecar~10.244.0.10~sleep-5d4f-x.mesh-test~mesh-test.svc.cluster.local");
         assert_eq!(document["node"]["cluster"], "sleep.mesh-test");
         let metadata = &document["node"]["metadata"];
@@ -216,11 +253,27 @@ spec: {serviceAccountName: sleep, containers: [{name: sleep}, {name: istio-proxy
     }
 
     #[test]
+    fn an_istiod_is_shown_a_token_and_believed_by_its_root() {
+        let sleep = pod("metadata: {name: sleep-0, namespace: mesh-test}");
+        let secrets_socket = "/run/sds.sock".into();
+        let credentials = Credentials { token: "t".into(), root_pem: "root".into(), secrets_socket };
+        let document = document(&sleep, Ipv4Addr::LOCALHOST, Path::new("/run/xds.sock"), Some(&credentials));
+        let ads = &document["dynamicResources"]["adsConfig"]["grpcServices"][0];
+        assert_eq!(ads["initialMetadata"][0], json!({"key": "authorization", "value": "Bearer t"}));
+        let clusters = document["staticResources"]["clusters"].as_array().unwrap();
+        let of = |name: &str| clusters.iter().find(|cluster| cluster["name"] == name).unwrap();
+        let tls = &of("xds-grpc")["transportSocket"]["typedConfig"];
+        assert_eq!(tls["commonTlsContext"]["validationContext"]["trustedCa"]["inlineString"], "root");
+        let text = of("sds-grpc").to_string();
+        assert!(text.contains("/run/sds.sock"), "{text}");
+    }
+
+    #[test]
     fn a_gateway_is_a_router() {
         let gateway = pod("
 metadata: {name: gw-0, namespace: istio-system, labels: {istio: egressgateway}}
 spec: {containers: [{name: istio-proxy, args: [proxy, router]}]}");
-        let document = document(&gateway, Ipv4Addr::LOCALHOST, Path::new("/run/xds.sock"));
+        let document = document(&gateway, Ipv4Addr::LOCALHOST, Path::new("/run/xds.sock"), None);
         assert_eq!(document["node"]["id"], "router~127.0.0.1~gw-0.istio-system~istio-system.svc.cluster.local");
         assert!(document["node"]["metadata"].get("INTERCEPTION_MODE").is_none());
     }

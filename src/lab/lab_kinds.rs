@@ -42,6 +42,15 @@ pub fn lab_kinds() -> Vec<CustomResource> {
     KINDS.iter().map(resource).collect()
 }
 
+/// Whether the lab can do what an object of `kind` asks for.
+pub fn read(kind: &str, spec: &Value) -> Result<(), SpecFault> {
+    match kind {
+        "Site" => Site::read(spec).map(drop),
+        "Cut" => Cut::read(spec).map(drop),
+        _ => Kill::read(spec).map(drop),
+    }
+}
+
 /// Refuses what the lab could not do.
 pub struct LabAdmission;
 
@@ -51,13 +60,7 @@ impl Admission for LabAdmission {
             return Ok(vec![]);
         }
         let kind = review.resource.kind.as_str();
-        let spec = &object["spec"];
-        let read = match kind {
-            "Site" => Site::read(spec).map(drop),
-            "Cut" => Cut::read(spec).map(drop),
-            _ => Kill::read(spec).map(drop),
-        };
-        read.map_err(|SpecFault { field, message }| {
+        read(kind, &object["spec"]).map_err(|SpecFault { field, message }| {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             let reason = if message.starts_with("Required") { "FieldValueRequired" } else { "FieldValueInvalid" };
             Failure::invalid(GROUP, kind, name, &[Cause { field, reason, message }])

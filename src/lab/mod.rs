@@ -26,6 +26,7 @@ pub mod obstacle;
 pub mod pilot;
 pub mod pod_files;
 pub mod process;
+pub mod real;
 pub mod sandbox;
 pub mod server;
 pub mod supervisor;

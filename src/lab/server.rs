@@ -1,7 +1,7 @@
 //! The lab process: API, controllers, pilot, node agent, network and internet, put together. Runs as a
 //! child of the supervisor; says on standard output how far it is.
 
-use super::authority::{Authority, Leaf};
+use super::authority::{Authority, Identity, Leaf};
 use super::boot::{KUBECONFIG, OPTIONS, Options, SUBCOMMAND, Word};
 use super::fabric::Fabric;
 use super::folder::write_private;
@@ -9,10 +9,14 @@ use super::internet::Internet;
 use super::node::log_store::LogStore;
 use super::node::{NodeAgent, NodeConfig};
 use super::pilot::{Pilot, PilotConfig};
+use super::real::api_server::{RealApiServer, administrator, server_leaf};
+use super::real::istiod::RealIstiod;
+use super::real::{RealParts, istio_crds, webhook};
 use super::{base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, lab_kinds, network, supervisor};
-use crate::api;
+use crate::api::listener::Tls;
+use crate::api::{self, KubeletServer};
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,9 +66,12 @@ pub fn serve(folder: &Path) -> i32 {
     runtime.block_on(async {
         match boot(folder).await {
             // Held until the supervisor ends the process.
-            Ok(_api) => {
+            Ok(api) => {
                 say(&Word::Ready);
-                std::future::pending().await
+                match api {
+                    Running::Own(_server) => std::future::pending().await,
+                    Running::Real { api, .. } => failed(&api.fails().await),
+                }
             }
             Err(message) => failed(&message),
         }
@@ -88,7 +95,7 @@ fn log(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
-async fn boot(folder: &Path) -> Result<api::Server, String> {
+async fn boot(folder: &Path) -> Result<Running, String> {
     let options = std::fs::read_to_string(folder.join(OPTIONS)).map_err(|error| format!("reading options: {error}"))?;
     let options: Options = serde_json::from_str(&options).map_err(|error| format!("reading options: {error}"))?;
 
@@ -99,8 +106,14 @@ async fn boot(folder: &Path) -> Result<api::Server, String> {
     write_private(&outside_roots, &outside_ca.root_pem()).map_err(|error| format!("writing roots: {error}"))?;
 
     let agent = Arc::new(NodeAgent::default());
-    let (api, client) = start_api(folder, &api_ca, agent.clone()).await?;
+    let (api, client) = match options.real.kube_apiserver {
+        None => start_api(folder, &api_ca, agent.clone()).await?,
+        Some(_) => start_real_api(&options.real, folder, &api_ca, agent.clone()).await?,
+    };
     say(&Word::Doing("API is up".into()));
+    for part in options.real.names() {
+        say(&Word::Doing(format!("with a real {part}")));
+    }
 
     let fabric = Fabric::new().await.map_err(|error| error.to_string())?;
     let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
@@ -110,16 +123,26 @@ async fn boot(folder: &Path) -> Result<api::Server, String> {
         client: client.clone(),
         node: NODE.to_string(),
         api_root_pem: api_ca.root_pem(),
-        mesh_root_pem: mesh_ca.root_pem(),
+        mesh_root_pem: options.real.istiod.is_none().then(|| mesh_ca.root_pem()),
+        kubelet_port: api.kubelet_port(),
         log: Arc::new(log),
     }));
 
     let pilot_log = Arc::new(LogStore::default());
     let xds_socket = folder.join("xds.sock");
+    let istiod = match options.real.istiod {
+        None => None,
+        Some(program) => {
+            let istiod = RealIstiod::start(program, folder, &xds_socket, api.address());
+            Some(istiod.map_err(|error| format!("passing Envoys on to istiod: {error}"))?)
+        }
+    };
     let pilot_lines = pilot_log.clone();
+    // Beside a real istiod the pilot has nobody to serve.
+    let pilot_socket = if istiod.is_some() { folder.join("pilot.sock") } else { xds_socket.clone() };
     let pilot = Pilot::start(PilotConfig {
         client: client.clone(),
-        xds_socket: xds_socket.clone(),
+        xds_socket: pilot_socket,
         mesh_authority: mesh_ca,
         outside_root_pem: outside_ca.root_pem(),
         log: Arc::new(move |line: &str| {
@@ -141,6 +164,7 @@ async fn boot(folder: &Path) -> Result<api::Server, String> {
         outside_roots,
         outside_root_pem: outside_ca.root_pem(),
         serve_pilot: Box::new(move |listener| pilot.serve_debug(listener)),
+        istiod,
         pilot_log,
         log: Box::new(log),
     }));
@@ -151,27 +175,55 @@ async fn boot(folder: &Path) -> Result<api::Server, String> {
     Ok(api)
 }
 
-/// Starts the API server on loopback, writes the lab's kubeconfig, and gives a client for the lab's parts.
-async fn start_api(
+/// The API server that the lab is built on.
+enum Running {
+    Own(api::Server),
+    Real { api: RealApiServer, kubelet: KubeletServer, _webhooks: api::listener::Serving },
+}
+
+impl Running {
+    fn address(&self) -> SocketAddr {
+        match self {
+            Running::Own(server) => server.address(),
+            Running::Real { api, .. } => api.address,
+        }
+    }
+
+    /// Where the API server asks for logs and streams, if it is none of ours.
+    fn kubelet_port(&self) -> Option<u16> {
+        match self {
+            Running::Own(_) => None,
+            Running::Real { kubelet, .. } => Some(kubelet.address().port()),
+        }
+    }
+}
+
+/// Starts a real kube-apiserver and what it needs of the lab: the node's endpoint, Istio's definitions, admission.
+async fn start_real_api(
+    parts: &RealParts,
     folder: &Path,
     ca: &Authority,
     agent: Arc<NodeAgent>,
-) -> Result<(api::Server, kube::Client), String> {
+) -> Result<(Running, kube::Client), String> {
+    let endpoint = |error: &dyn std::fmt::Display| format!("serving the node's endpoint: {error}");
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| endpoint(&error))?;
+    let identity = ca.issue(&server_leaf()).map_err(|error| endpoint(&error))?;
+    let tls = Tls { chain_pem: identity.chain_pem, key_pem: identity.key_pem, client_ca_pem: ca.root_pem() };
+    let kubelet = KubeletServer::start(listener, &tls, agent).map_err(|error| endpoint(&error))?;
+    let (api, client) = RealApiServer::start(parts, folder, ca).await?;
+    istio_crds::apply(&client, parts.istio_crds.as_deref()).await?;
+    let webhooks = webhook::start(&client, ca).await?;
+    Ok((Running::Real { api, kubelet, _webhooks: webhooks }, client))
+}
+
+/// Starts the API server on loopback, writes the lab's kubeconfig, and gives a client for the lab's parts.
+async fn start_api(folder: &Path, ca: &Authority, agent: Arc<NodeAgent>) -> Result<(Running, kube::Client), String> {
     let listener =
         std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("binding the API: {error}"))?;
     let address = listener.local_addr().map_err(|error| format!("binding the API: {error}"))?;
     let issue = |leaf: &Leaf| ca.issue(leaf).map_err(|error| format!("issuing a certificate: {error}"));
-    let server_identity = issue(&Leaf {
-        common_name: Some("kube-apiserver".into()),
-        dns: vec!["localhost".into(), "kubernetes.default.svc".into()],
-        ips: vec![Ipv4Addr::LOCALHOST.into()],
-        ..Leaf::default()
-    })?;
-    let admin = issue(&Leaf {
-        common_name: Some("kubernetes-admin".into()),
-        organization: Some("system:masters".into()),
-        ..Leaf::default()
-    })?;
+    let server_identity = issue(&server_leaf())?;
+    let admin = issue(&administrator("kubernetes-admin"))?;
     let config = api::Config {
         listener,
         chain_pem: server_identity.chain_pem,
@@ -186,10 +238,20 @@ async fn start_api(
     };
     let server = api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
 
-    let document = kubeconfig::document(address, &ca.root_pem(), &admin).map_err(|error| error.to_string())?;
+    let client = write_kubeconfig(folder, address, ca, &admin).await?;
+    Ok((Running::Own(server), client))
+}
+
+/// Writes the lab's kubeconfig and gives a client by it.
+pub async fn write_kubeconfig(
+    folder: &Path,
+    address: SocketAddr,
+    ca: &Authority,
+    admin: &Identity,
+) -> Result<kube::Client, String> {
+    let document = kubeconfig::document(address, &ca.root_pem(), admin).map_err(|error| error.to_string())?;
     write_private(&folder.join(KUBECONFIG), &document).map_err(|error| format!("writing the kubeconfig: {error}"))?;
     let parsed = kube::config::Kubeconfig::from_yaml(&document).map_err(|error| error.to_string())?;
     let config = kube::Config::from_custom_kubeconfig(parsed, &Default::default()).await.map_err(|e| e.to_string())?;
-    let client = kube::Client::try_from(config).map_err(|error| error.to_string())?;
-    Ok((server, client))
+    kube::Client::try_from(config).map_err(|error| error.to_string())
 }

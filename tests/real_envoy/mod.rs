@@ -41,7 +41,7 @@ impl Drop for Envoy {
 
 /// Starts the Envoy of a pod; it finds its control plane at `SOCKET` in `folder`.
 pub fn start(envoy: &Path, folder: &Path, pod: &Pod) -> Envoy {
-    let mut document = bootstrap::document(pod, IP, &folder.join(SOCKET));
+    let mut document = bootstrap::document(pod, IP, &folder.join(SOCKET), None);
     document["admin"]["address"] = json!({"pipe": {"path": folder.join("admin.sock")}});
     let file = folder.join("bootstrap.json");
     std::fs::write(&file, document.to_string()).unwrap();

@@ -23,8 +23,10 @@ pub struct Config {
     pub node: String,
     /// The API server's CA: `kube-root-ca.crt` in each namespace.
     pub api_root_pem: String,
-    /// The mesh's CA: `istio-ca-root-cert` in each namespace.
-    pub mesh_root_pem: String,
+    /// The mesh's CA: `istio-ca-root-cert` in each namespace. `None` where an istiod writes it itself.
+    pub mesh_root_pem: Option<String>,
+    /// The port of the node's endpoint on loopback, where a kube-apiserver asks for logs and streams.
+    pub kubelet_port: Option<u16>,
     /// The lab's own log.
     pub log: Arc<dyn Fn(&str) + Send + Sync>,
 }

@@ -70,25 +70,26 @@ pub async fn run(config: Config) {
 
 async fn restore(config: &Config, active: &BTreeSet<String>, map: &ConfigMap) {
     let namespace = map.metadata.namespace.clone().unwrap_or_default();
-    if active.contains(&namespace) {
+    let other = map.metadata.name.as_deref() == Some(MESH_ROOT) && config.mesh_root_pem.is_none();
+    if active.contains(&namespace) && !other {
         make_roots(config, &namespace, map.metadata.name.as_deref().unwrap_or("")).await;
     }
 }
 
 async fn fill(config: &Config, namespace: &str) {
-    tokio::join!(
-        make_account(config, namespace),
-        make_roots(config, namespace, API_ROOT),
-        make_roots(config, namespace, MESH_ROOT),
-    );
+    tokio::join!(make_account(config, namespace), make_roots(config, namespace, API_ROOT), async {
+        if config.mesh_root_pem.is_some() {
+            make_roots(config, namespace, MESH_ROOT).await;
+        }
+    },);
 }
 
 fn data(config: &Config, name: &str) -> BTreeMap<String, String> {
     let (key, pem) = match name {
-        API_ROOT => ("ca.crt", &config.api_root_pem),
-        _ => ("root-cert.pem", &config.mesh_root_pem),
+        API_ROOT => ("ca.crt", config.api_root_pem.clone()),
+        _ => ("root-cert.pem", config.mesh_root_pem.clone().unwrap_or_default()),
     };
-    BTreeMap::from([(key.to_string(), pem.clone())])
+    BTreeMap::from([(key.to_string(), pem)])
 }
 
 async fn make_roots(config: &Config, namespace: &str, name: &str) {

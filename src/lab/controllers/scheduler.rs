@@ -52,8 +52,16 @@ async fn declare_node(config: &Config) -> Result<(), kube::Error> {
     let params = PatchParams::apply("kubelet").force();
     nodes.patch(&config.node, &params, &Patch::Apply(&node)).await?;
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let mut addresses = json!([{ "type": "InternalIP", "address": "10.244.0.1" },
+        { "type": "Hostname", "address": config.node }]);
+    let mut endpoints = json!({});
+    if let (Some(port), Some(addresses)) = (config.kubelet_port, addresses.as_array_mut()) {
+        // The node's processes are this machine's, on its loopback.
+        addresses.push(json!({ "type": "ExternalIP", "address": "127.0.0.1" }));
+        endpoints = json!({ "kubeletEndpoint": { "Port": port } });
+    }
     let status = json!({ "status": {
-        "addresses": [{ "type": "InternalIP", "address": "10.244.0.1" }, { "type": "Hostname", "address": config.node }],
+        "addresses": addresses, "daemonEndpoints": endpoints,
         "capacity": { "pods": "110" }, "allocatable": { "pods": "110" },
         "nodeInfo": { "architecture": std::env::consts::ARCH, "operatingSystem": "linux", "kubeletVersion": "v1.34.0",
             "kubeProxyVersion": "", "containerRuntimeVersion": "egress-scn://1", "osImage": "lab", "kernelVersion": "",

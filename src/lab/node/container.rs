@@ -7,6 +7,7 @@ use super::pod::Pod;
 use super::status::Phase;
 use crate::lab::bootstrap;
 use crate::lab::process::{Process, ProcessSpec};
+use crate::lab::sandbox::Sandbox;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -109,6 +110,7 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
     let since = Timestamp::now();
     let argv = match &container.program {
         Program::Done => return Ok(0),
+        Program::Pilot if config.istiod.is_some() => return run_istiod(container, pod, config, &sandbox, since).await,
         Program::Pilot => {
             let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PILOT_DEBUG_PORT);
             let listener = sandbox.listen_tcp(address).await.map_err(|error| error.to_string())?;
@@ -119,7 +121,7 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
             let _ = pod.ending.subscribe().wait_for(|ending| *ending).await;
             return Ok(0);
         }
-        Program::Proxy => envoy_command(pod, config)?,
+        Program::Proxy => envoy_command(pod, config).await?,
         Program::Host(default) => {
             let command = container.spec.command.iter().flatten().chain(container.spec.args.iter().flatten());
             let mut argv: Vec<String> = command.cloned().collect();
@@ -151,6 +153,40 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
     process.wait().await.map_err(|error| error.to_string())
 }
 
+/// A real istiod: ready when it says so.
+async fn run_istiod(
+    container: &Arc<Container>,
+    pod: &Arc<Pod>,
+    config: &Arc<NodeConfig>,
+    sandbox: &Arc<Sandbox>,
+    since: Timestamp,
+) -> Result<i32, String> {
+    let Some(istiod) = &config.istiod else { return Err("no istiod is given".into()) };
+    let (argv, more) = istiod.command(&pod.name);
+    let env = container.env.iter().cloned().chain(more).collect();
+    let cwd = Some(pod.folder(config).join("home"));
+    let api = istiod.lend_api(sandbox).await?;
+    let spawned = sandbox.spawn(ProcessSpec { argv, env, cwd, stdin: false }).await;
+    let mut process = spawned.map_err(|error| error.to_string())?;
+    let name = &container.spec.name;
+    pod.set_state(name, Phase::Running { since, ready: false });
+    pump(&container.log, &mut process, |_| true);
+    let serving = async {
+        let ready = async {
+            istiod.wait_ready(sandbox).await;
+            pod.set_state(name, Phase::Running { since, ready: true });
+        };
+        futures::future::join(ready, api).await;
+    };
+    let mut ending = pod.ending.subscribe();
+    tokio::select! {
+        exit = process.wait() => exit.map_err(|error| error.to_string()),
+        () = serving => Err("the API cannot be reached from istiod's pod any more".into()),
+        // The sandbox is held here: without this it would outlive the pod.
+        _ = ending.wait_for(|ending| *ending) => Ok(0),
+    }
+}
+
 /// Copies both outputs into the log; of standard error the lines that `keep` wants kept.
 fn pump(log: &Arc<LogStore>, process: &mut Process, keep: impl FnMut(&[u8]) -> bool + Send + 'static) {
     if let Some(stdout) = process.stdout.take() {
@@ -164,8 +200,12 @@ fn pump(log: &Arc<LogStore>, process: &mut Process, keep: impl FnMut(&[u8]) -> b
 }
 
 /// Writes the pod's bootstrap and gives the command line that starts its Envoy.
-fn envoy_command(pod: &Pod, config: &NodeConfig) -> Result<Vec<String>, String> {
-    let document = bootstrap::document(&pod.object, pod.ip, &config.xds_socket);
+async fn envoy_command(pod: &Pod, config: &NodeConfig) -> Result<Vec<String>, String> {
+    let credentials = match &config.istiod {
+        Some(istiod) => Some(istiod.admit(pod, config, bootstrap::node_id(&pod.object, pod.ip)).await?),
+        None => None,
+    };
+    let document = bootstrap::document(&pod.object, pod.ip, &config.xds_socket, credentials.as_ref());
     let path = pod.folder(config).join("envoy.json");
     crate::lab::folder::write_private(&path, &document.to_string())
         .map_err(|error| format!("cannot write {}: {error}", path.display()))?;

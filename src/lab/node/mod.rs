@@ -5,11 +5,12 @@
 mod container;
 pub mod image;
 pub mod log_store;
-mod pod;
+pub(in crate::lab) mod pod;
 mod status;
 mod streams;
 
 use crate::lab::fabric::Fabric;
+use crate::lab::real::istiod::RealIstiod;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod as PodObject;
 use kube::api::{Api, DeleteParams, Preconditions};
@@ -38,6 +39,8 @@ pub struct NodeConfig {
     pub outside_root_pem: String,
     /// The pilot answers on a listener made in istiod's pod, and logs here.
     pub serve_pilot: Box<dyn Fn(std::net::TcpListener) + Send + Sync>,
+    /// Plays the control plane in the pilot's stead.
+    pub istiod: Option<Arc<RealIstiod>>,
     pub pilot_log: Arc<LogStore>,
     /// The lab's own log.
     pub log: Box<dyn Fn(&str) + Send + Sync>,

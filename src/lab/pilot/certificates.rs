@@ -11,9 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Names that Istio's generated configuration uses.
-const WORKLOAD: &str = "default";
-const MESH_ROOT: &str = "ROOTCA";
-const SYSTEM_ROOTS: &str = "file-root:system";
+pub const WORKLOAD: &str = "default";
+pub const MESH_ROOT: &str = "ROOTCA";
+pub const SYSTEM_ROOTS: &str = "file-root:system";
 const FROM_KUBERNETES: &str = "kubernetes://";
 const CA_SUFFIX: &str = "-cacert";
 
@@ -98,7 +98,7 @@ fn data(secret: &Value, keys: &[&str]) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn certificate(name: &str, chain_pem: &str, key_pem: &str) -> Resource {
+pub fn certificate(name: &str, chain_pem: &str, key_pem: &str) -> Resource {
     let body = json!({
         "@type": ResourceType::Secret.type_url(),
         "name": name,
@@ -107,7 +107,7 @@ fn certificate(name: &str, chain_pem: &str, key_pem: &str) -> Resource {
     Resource { name: name.to_string(), body: Arc::new(body) }
 }
 
-fn authorities(name: &str, pem: &str) -> Resource {
+pub fn authorities(name: &str, pem: &str) -> Resource {
     let body = json!({
         "@type": ResourceType::Secret.type_url(),
         "name": name,

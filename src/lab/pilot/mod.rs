@@ -6,7 +6,7 @@
 //!                      (one compile a burst of changes)   (only what differs)
 //! ```
 
-mod certificates;
+pub(in crate::lab) mod certificates;
 mod debug;
 pub(super) mod kinds;
 pub(super) mod log;

@@ -11,6 +11,11 @@ use kube::runtime::watcher::{Config as Watch, Event};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// After a refusal; doubles while refusals last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 enum News {
     Set(Event<ReplicaSet>),
@@ -35,15 +40,38 @@ pub async fn run(config: Config) {
     let mut news: BoxStream<'static, News> = select(sets, pods).boxed();
     let mut this = Controller { config, sets: Mirror::default(), pods: Mirror::default() };
     let mut todo = BTreeSet::new();
-    while let Some(first) = news.next().await {
-        let mut next = Some(first);
+    let mut failed = BTreeSet::new();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let mut next = match failed.is_empty() {
+            true => news.next().await,
+            // What refused a pod, such as a ServiceAccount that is not there yet, tells nobody when it no longer does.
+            false => match tokio::time::timeout(pause, news.next()).await {
+                Ok(event) => event,
+                Err(_) => {
+                    todo.append(&mut failed);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    futures::FutureExt::now_or_never(news.next()).flatten()
+                }
+            },
+        };
+        if next.is_none() && todo.is_empty() {
+            return;
+        }
         // All that is known is taken in before anything is done.
         while let Some(event) = next {
             this.see(event, &mut todo);
             next = futures::FutureExt::now_or_never(news.next()).flatten();
         }
         while let Some(name) = todo.pop_first() {
-            this.reconcile(&name).await;
+            if this.reconcile(&name).await {
+                failed.remove(&name);
+            } else {
+                failed.insert(name);
+            }
+        }
+        if failed.is_empty() {
+            pause = FIRST_PAUSE;
         }
     }
 }
@@ -62,8 +90,9 @@ impl Controller {
         }
     }
 
-    async fn reconcile(&mut self, name: &Name) {
-        let Some(set) = self.sets.get(name).filter(|s| s.metadata.deletion_timestamp.is_none()) else { return };
+    /// False if pods could not be made: to be tried again.
+    async fn reconcile(&mut self, name: &Name) -> bool {
+        let Some(set) = self.sets.get(name).filter(|s| s.metadata.deletion_timestamp.is_none()) else { return true };
         let uid = set.metadata.uid.clone().unwrap_or_default();
         let pods: Vec<Arc<Pod>> = self.pods.controlled(&name.0, &uid).filter(|p| is_active(p)).cloned().collect();
         let wanted = usize::try_from(set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)).unwrap_or(0);
@@ -73,7 +102,9 @@ impl Controller {
         } else if pods.len() > wanted {
             self.delete(name, &pods, pods.len() - wanted).await;
         }
+        let made = failure.is_none();
         self.write_status(name, &set, &uid, failure).await;
+        made
     }
 
     async fn create(&mut self, name: &Name, set: &ReplicaSet, count: usize) -> Option<String> {

@@ -280,3 +280,55 @@ fn the_grammar_is_shown() {
         assert_eq!(page, want, "EGRESS_SCN_UPDATE=1 cargo test --test language the_grammar");
     }
 }
+
+/// What is too large, too deep or never ends is a clear error with a short text, whatever its size.
+#[test]
+fn limits_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let sparse = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
+        path
+    };
+    let refused = |path: &Path, code: &str, words: &str| {
+        let found = check::load(&[path.to_path_buf()]).err().unwrap_or_default();
+        let shown = diag::render_all(&found, false);
+        assert!(found.iter().any(|d| d.code == code) && shown.contains(words), "{code} {words}: {shown:.2000}");
+        assert!(shown.len() < 20_000, "{} bytes are printed", shown.len());
+    };
+    refused(&sparse("large.egress"), "E0310", "larger than 64 MiB");
+    sparse("large.yaml");
+    refused(&file("a.egress", "apply large.yaml\n"), "E0303", "larger than 8 MiB");
+    file("deep.yaml", &"[".repeat(1 << 20));
+    refused(&file("b.egress", "apply deep.yaml\n"), "E0308", "nested more than 100 deep");
+    let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+    for i in 1..12 {
+        bomb.push_str(&format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 9].join(",")));
+    }
+    file("bomb.yaml", &bomb);
+    refused(&file("c.egress", "apply bomb.yaml\n"), "E0308", "its aliases stand for too much");
+    let blocks = format!("{}{}", "for x in a\n".repeat(5000), "end\n".repeat(5000));
+    refused(&file("d.egress", &blocks), "E0122", "nested");
+    let line = format!("note \"{}\" more\n", "한".repeat(1 << 20));
+    refused(&file("f.egress", &line), "E0107", "unexpected `more`");
+    refused(&file("g.egress", &format!("{}\n", "${".repeat(1 << 16))), "E0104", "unknown verb");
+    refused(&folder.path().join("\u{1b}[31mnone.egress"), "E0310", "no such file");
+    let found = check::load(&[folder.path().join("\u{1b}[31mnone.egress")]).unwrap_err();
+    assert!(!diag::render_all(&found, false).contains('\u{1b}'));
+}
+
+/// Thousands of mistakes are told, each at its line.
+#[test]
+fn many_mistakes_are_told() {
+    let text = "scenario \"same\"\n  exec sleep true\n  expct exit 0\n".repeat(2000);
+    let source = Arc::new(diag::Source { name: "many.egress".into(), text });
+    let (_, found) = check::source(&source, Path::new("tests/language/many.egress"));
+    assert_eq!(found.iter().filter(|d| d.code == "E0104").count(), 2000);
+    let shown = diag::render_all(&found, false);
+    assert!(shown.contains("many.egress:6000:3"));
+}

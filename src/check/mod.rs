@@ -78,7 +78,7 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario
     // Doubts about a scenario that was not read whole would blame the mistake twice.
     let wrong = found.iter().any(Diagnostic::is_error);
     if wrong {
-        found.retain(|d| d.is_error() || d.code == "W0235");
+        found.retain(|d| d.is_error() || matches!(d.code, "W0235" | "W0238"));
     }
     let ambient = files.ambient();
     // Scenarios often apply the same objects: what is wrong with those is found once.
@@ -87,7 +87,7 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario
         let objects = applied(scenario);
         let refused = refused(scenario, source, cache);
         // What an API server refuses is linked to nothing.
-        let sound = refused.is_empty();
+        let sound = !refused.iter().any(Diagnostic::is_error);
         found.extend(refused);
         if !wrong && sound {
             found.extend(soundness::check(scenario, &objects, &ambient));

@@ -146,6 +146,10 @@ impl<'t> Reader<'t> {
     }
 
     fn syntax(&self, info: &str, at: usize) -> Box<YamlError> {
+        if info.contains("recursion limit") {
+            let at = at.min(self.text.len());
+            return YamlError::new("E0308", format!("nested more than {MAX_DEPTH} deep"), at..at, "too deep");
+        }
         let info = info.lines().next().unwrap_or("").to_string();
         let mut at = at;
         while !self.text.is_char_boundary(at) {

@@ -19,6 +19,7 @@ mod select;
 pub mod target;
 pub mod validate;
 
+use crate::diag::render::visible;
 use clap::{Parser, Subcommand};
 
 /// Runs Istio egress lab scenarios: on a cluster, or on real Envoys on this machine.
@@ -63,13 +64,18 @@ enum Command {
 }
 
 /// Runs the command line; the result is the exit code.
+#[allow(clippy::print_stderr)]
 pub fn main() -> i32 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are asked for; everything else is bad usage.
             let code = if error.use_stderr() { 2 } else { 0 };
-            let _ = error.print();
+            // What was typed is shown, never sent to the terminal as it came.
+            match code {
+                0 => drop(error.print()),
+                _ => eprint!("{}", visible(&error.render().to_string())),
+            }
             return code;
         }
     };
@@ -130,6 +136,6 @@ pub(crate) async fn interrupted() {
 /// Prints an error of the command line itself.
 #[allow(clippy::print_stderr)]
 pub(crate) fn fail(message: &str, code: i32) -> i32 {
-    eprintln!("error: {message}");
+    eprintln!("error: {}", visible(message));
     code
 }

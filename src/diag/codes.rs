@@ -242,6 +242,11 @@ pub const CODES: &[Code] = &[
         "A Sidecar's `egress.hosts` say which ServiceEntries and Services a workload's proxy knows. What they leave out is unregistered for it, and blocked under REGISTRY_ONLY.",
     ),
     code(
+        "W0238",
+        "no shell reads the command",
+        "Behind `exec` words go to the program as they are: pipes, redirections and `&&` mean nothing to it. `sh -c '…'` runs a shell; `expect stdout …` judges output without one.",
+    ),
+    code(
         "W0320",
         "a `tls` route behind a terminating server",
         "Behind a server that ends TLS there is no SNI left to match: istiod makes no filter chain from a `tls` route and omits a listener without chains. The leg is `tcp`.",

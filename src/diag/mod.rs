@@ -71,23 +71,19 @@ impl Place {
     }
 }
 
-/// 1-based line of an offset. Counted from the place that was asked for before, so that asking for the places of a
-/// large file one after the other reads it once.
+/// 1-based line of an offset. The line starts of the source that was asked about last are kept, so that the places of a
+/// large file do not read it again and again.
 fn line_at(source: &Arc<Source>, offset: usize) -> usize {
     thread_local! {
-        static LAST: RefCell<(Weak<Source>, usize, usize)> = const { RefCell::new((Weak::new(), 0, 1)) };
+        static LAST: RefCell<(Weak<Source>, Vec<usize>)> = const { RefCell::new((Weak::new(), vec![])) };
     }
     let text = source.text.as_bytes();
-    let offset = offset.min(text.len());
-    let count = |range: Range<usize>| text[range].iter().filter(|b| **b == b'\n').count();
     LAST.with_borrow_mut(|last| {
         if last.0.as_ptr() != Arc::as_ptr(source) {
-            *last = (Arc::downgrade(source), 0, 1);
+            let ends = text.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at);
+            *last = (Arc::downgrade(source), ends.collect());
         }
-        let (_, at, line) = last;
-        *line = if offset >= *at { *line + count(*at..offset) } else { *line - count(offset..*at) };
-        *at = offset;
-        *line
+        last.1.partition_point(|end| *end < offset) + 1
     })
 }
 

@@ -55,6 +55,14 @@ impl Builder<'_> {
                 self.manifests.inline(&inline, &place).map_err(|d| self.errors.extend(d)).ok()
             }
             ApplyWords::Words(words) => {
+                let ends = |w: &&Word| w.literal().is_some_and(|t| !w.quoted && (t == "&&" || t.ends_with(';')));
+                if let Some(word) = words[..words.len().saturating_sub(1)].iter().find(ends) {
+                    let d = Diagnostic::error("E0107", "two statements on one line")
+                        .at(self.place(&word.span), "a line is a statement")
+                        .help("put what follows on a line of its own");
+                    self.error(d);
+                    return None;
+                }
                 self.reserved("apply", words)?;
                 self.objects(words)
             }
@@ -124,6 +132,30 @@ impl Builder<'_> {
         Some(vec![ObjectRef { api_version: None, kind, namespace, name }])
     }
 
+    /// kubectl's options before the command, and words of a shell that does not run.
+    fn habits_in_command(&mut self, exec: &syntax::Exec) {
+        let plain = |w: &Word| w.literal().filter(|_| !w.quoted);
+        if let Some((word, option)) =
+            exec.command.first().and_then(|w| plain(w).filter(|t| t.starts_with('-')).map(|t| (w, t)))
+        {
+            let d = Diagnostic::error("E0107", format!("`exec` has no option `{option}`"))
+                .at(self.place(&word.span), "a command starts here")
+                .help(match option.as_str() {
+                    "-n" | "--namespace" => "write WORKLOAD.NAMESPACE, e.g. exec sleep.mesh-test curl …",
+                    _ => "write exec WORKLOAD [-c CONTAINER] [--] COMMAND…",
+                });
+            self.error(d);
+            return;
+        }
+        let shell = exec.command.iter().find_map(|w| plain(w).filter(|t| syntax::habit::is_shell(t)).map(|t| (w, t)));
+        if let Some((word, sign)) = shell {
+            let d = Diagnostic::warning("W0238", "no shell reads this command")
+                .at(self.place(&word.span), format!("`{sign}` is handed to the command as a word"))
+                .help("write exec WORKLOAD sh -c '… | …', or judge the output with `expect stdout …`");
+            self.error(d);
+        }
+    }
+
     pub(super) fn exec(&mut self, exec: &syntax::Exec, statement: &Statement) -> Option<StepKind> {
         self.last_exec = Some(LastExec { step: None, workload: None, changed: None });
         let workload = match &exec.target {
@@ -143,6 +175,7 @@ impl Builder<'_> {
         self.errors.extend(errors);
         self.scope.given.clear();
         self.modifiers_in_command(exec, statement);
+        self.habits_in_command(exec);
         if self.errors.iter().skip(before).any(Diagnostic::is_error) {
             return None;
         }

@@ -4,7 +4,7 @@
 use super::ast::Span;
 use super::cut::{Line, LineKind, first_word, lines};
 use super::grammar::{Egress, Rule};
-use super::token::{Token, TokenKind, tokens};
+use super::token::{Token, TokenKind, tokens_of_line};
 use super::vocabulary::find_verb;
 use pest::Parser;
 use unicode_width::UnicodeWidthStr;
@@ -82,7 +82,8 @@ impl Layout<'_> {
         if let LineKind::Unclosed(_) = line.kind {
             // What was meant cannot be known: left as it is.
             let whole = &self.text[line.whole.clone()];
-            self.out.push_str(whole.trim_start_matches('\u{feff}'));
+            let mark = if line.whole.start == 0 { whole.strip_prefix('\u{feff}') } else { None };
+            self.out.push_str(mark.unwrap_or(whole));
             return;
         }
         let word = first_word(line.text(self.text));
@@ -231,7 +232,7 @@ fn pieces<'t>(text: &'t str, line: &Line) -> Vec<Piece<'t>> {
 fn line_tokens(text: &str, line: &Line) -> Vec<Token> {
     let from = line.whole.start;
     let shift = |t: Token| Token { kind: t.kind, span: t.span.start + from..t.span.end + from };
-    tokens(&text[line.whole.clone()]).into_iter().map(shift).collect()
+    tokens_of_line(&text[line.whole.clone()], line.whole.start == 0).into_iter().map(shift).collect()
 }
 
 fn comment_of(text: &str, line: &Line) -> Option<Span> {

@@ -3,7 +3,8 @@
 use super::ast::{Broken, Name, Span};
 use super::cut::{Line, Unclosed, first_word};
 use super::grammar::{Egress, Rule};
-use super::token::{TokenKind, tokens};
+use super::habit;
+use super::token::{TokenKind, tokens_of_line};
 use super::vocabulary::*;
 use crate::diag::suggest::nearest;
 use crate::diag::{Diagnostic, Place};
@@ -15,7 +16,7 @@ type At<'a> = &'a dyn Fn(Span) -> Place;
 
 /// The words of a statement as written (quotes included), with spans into the statement.
 fn words(text: &str) -> Vec<(&str, Span)> {
-    tokens(text)
+    tokens_of_line(text, false)
         .into_iter()
         .filter(|t| !matches!(t.kind, TokenKind::Blank | TokenKind::Newline | TokenKind::Continuation))
         .map(|t| (&text[t.span.clone()], t.span))
@@ -26,6 +27,11 @@ fn words(text: &str) -> Vec<(&str, Span)> {
 pub(super) fn remains(text: &str, offset: usize) -> Broken {
     let words = words(text);
     let first = words.first().map_or("", |(w, _)| *w);
+    let first = match first.to_lowercase().as_str() {
+        "foreach" | "while" | "until" | "repeat" | "loop" | "반복" => "for",
+        "실행" => "exec",
+        _ => first,
+    };
     let verb = match find_verb(first) {
         Some(entry) => entry.word,
         None => nearest(first, VERBS.iter().chain(LATER_VERBS).map(|v| v.word)).unwrap_or(first),
@@ -74,8 +80,16 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
     if let Some(d) = odd_blank(verb, offset, place) {
         return Some(d);
     }
+    if let Some(d) = habit::wide_verb(verb, at(&first)) {
+        return Some(d);
+    }
     let mut d = Diagnostic::error("E0104", format!("unknown verb `{}`", shorten(verb)));
     let lower = verb.to_lowercase();
+    if habit::is_assignment(&words(text)) && find_verb(&lower).is_none() {
+        return Some(
+            d.at(at(&first), "a name, and no verb before it").help(format!("write let {} = WORD", shorten(verb))),
+        );
+    }
     if let Some((_, meant)) = GUESSED_VERBS.iter().find(|(w, _)| *w == lower.trim_end_matches(':')) {
         d = d.at(at(&first), "not a verb of this language").help(format!("write {meant}"));
     } else if let Some((word, usage)) = EXPECTATIONS.iter().find(|(w, _)| *w == verb) {
@@ -91,7 +105,11 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
             .help("manifests stand in files of their own (`apply FILE`), or between `apply <<YAML` and `YAML`");
     } else if verb == "$" || verb == ">" {
         d = d.at(at(&first), "a prompt is not part of a step").help("write exec WORKLOAD COMMAND…");
-    } else if verb.starts_with("//") || verb.starts_with("--") {
+    } else if verb.starts_with("//")
+        || verb.starts_with("--")
+        || verb.starts_with("/*")
+        || matches!(verb, ";" | "<!--" | "%")
+    {
         d = d.at(at(&first), "not a comment").help("a comment starts with `#`");
     } else {
         let verbs: Vec<&str> = VERBS.iter().map(|v| v.word).collect();
@@ -152,6 +170,15 @@ fn expectation(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
     let is_status = word.len() == 3
         && word.starts_with(|c: char| c.is_ascii_digit())
         && word[1..].chars().all(|c| c.is_ascii_digit() || c == 'x');
+    if let Some((key, rest)) = word.split_once(['=', ':'])
+        && let Some((key, usage)) = EXPECTATIONS.iter().find(|(w, _)| *w == key)
+    {
+        let write = if rest.is_empty() { usage.to_string() } else { format!("expect {key} {rest}") };
+        return Some(d.at(at(span), "blanks stand between words").help(format!("write {write}")));
+    }
+    if let Some(meant) = word.strip_prefix('!').filter(|m| EXPECTATIONS.iter().any(|(w, _)| w == m)) {
+        return Some(d.at(at(span), "`no` says that it does not hold").help(format!("write expect no {meant} …")));
+    }
     if let Some((_, meant)) = GUESSED_EXPECTATIONS.iter().find(|(w, _)| *w == *word || *w == lower) {
         return Some(d.at(at(span), "not a word of this language").help(format!("write {meant}")));
     }
@@ -248,6 +275,12 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
         let rest = text[words[1].1.start..].trim();
         let from = if head == "let" { span.start } else { words[1].1.start };
         if !rest.contains('"') && head != "let" {
+            if let Some((offset, c)) = habit::typographic(rest) {
+                let start = words[1].1.start + offset;
+                return Diagnostic::error("E0108", format!("the character U+{:04X} is a typographic quote", c as u32))
+                    .at(at(start..start + c.len_utf8()), "opens no text")
+                    .help("type \" instead");
+            }
             return d
                 .at(at(from..text.len()), "a text of several words stands in quotes")
                 .help(format!("write {head} \"{}\"", shorten(rest)));
@@ -265,8 +298,31 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
             .at(at(span.clone()), "a text of several words stands in quotes")
             .help(format!("write {key} \"{first} {}…\"", shorten(word)));
     }
+    if matches!(what.as_str(), "expect status" | "expect exit")
+        && let Some(sign @ ("==" | "=" | "!=" | ":" | "is" | "eq" | "not")) = before.last().copied()
+    {
+        let sign_span = words.iter().rev().find(|(w, s)| *w == sign && s.end <= span.start).map(|(_, s)| s.clone());
+        let no = if matches!(sign, "!=" | "not") { "no " } else { "" };
+        return Diagnostic::error("E0107", format!("unexpected `{sign}` in `{what}`"))
+            .at(at(sign_span.unwrap_or(span.clone())), "no sign stands here")
+            .help(format!("write expect {no}{} {word}", what.trim_start_matches("expect ")));
+    }
     if matches!(what.as_str(), "expect status" | "expect exit") && word.starts_with(|c: char| c.is_ascii_digit()) {
         return d.at(at(span.clone()), "one of several?").help(format!("write {} or {word}", before.join(" ")));
+    }
+    if matches!(head, "let" | "set" | "capture")
+        && position == 0
+        && let [_, (name, after), ..] = words.as_slice()
+    {
+        let wanted = format!("{head} {} = {}", shorten(name), if head == "capture" { "…" } else { "WORD" });
+        return Diagnostic::error("E0107", format!("`{head}` without `=`"))
+            .at(at(after.end..after.end), "a `=` is missing here")
+            .help(format!("write {wanted}"));
+    }
+    if head == "exec" && word.starts_with('-') {
+        return Diagnostic::error("E0107", format!("`exec` has no option `{}`", shorten(word)))
+            .at(at(span.clone()), "kubectl's, not needed here")
+            .help(format!("write {usage}"));
     }
     // A word of the form itself, misspelt.
     let parts: Vec<&str> = usage.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).collect();

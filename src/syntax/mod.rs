@@ -10,6 +10,7 @@ mod cut;
 mod escape;
 mod format;
 mod grammar;
+pub mod habit;
 mod mistake;
 pub mod token;
 pub mod vocabulary;
@@ -33,6 +34,8 @@ pub struct Parsed {
 /// Reads a whole file.
 pub fn parse(source: &Arc<Source>) -> Parsed {
     let mut parsed = Parsed { source: source.clone(), statements: vec![], errors: vec![] };
+    // A manifest that stands among the steps is told once, not line by line.
+    let mut yaml = false;
     for line in lines(&source.text) {
         let place = |span| Place { source: source.clone(), span };
         match &line.kind {
@@ -40,7 +43,12 @@ pub fn parse(source: &Arc<Source>) -> Parsed {
             LineKind::Statement => {
                 let (statement, errors) = build::statement(source, &line);
                 parsed.statements.push(statement);
-                parsed.errors.extend(errors);
+                let first = line.text(&source.text).split_whitespace().next().unwrap_or("");
+                let unknown = errors.iter().any(|e| e.code == "E0104");
+                let closes = yaml && matches!(first, "EOF" | "YAML" | "EOT" | "END");
+                let told = unknown && yaml && (habit::is_yaml(first) || closes);
+                yaml = unknown && habit::is_yaml(first);
+                parsed.errors.extend(errors.into_iter().filter(|_| !told));
             }
             LineKind::Unclosed(what) => {
                 parsed.errors.push(mistake::unclosed(what.clone(), &source.text, &line, &place));

@@ -32,10 +32,19 @@ pub enum TokenKind {
 
 /// The tokens of a text, in order and without a hole.
 pub fn tokens(text: &str) -> Vec<Token> {
+    cut(text, true)
+}
+
+/// The tokens of a line; only a file's first starts with a byte order mark, in others it is a part of a word.
+pub(super) fn tokens_of_line(text: &str, is_first: bool) -> Vec<Token> {
+    cut(text, is_first)
+}
+
+fn cut(text: &str, marked: bool) -> Vec<Token> {
     let mut out = vec![];
     for line in super::cut::lines(text) {
         let mut from = line.whole.start;
-        if from == 0 && text.starts_with('\u{feff}') {
+        if marked && from == 0 && text.starts_with('\u{feff}') {
             from = '\u{feff}'.len_utf8();
             out.push(Token { kind: TokenKind::ByteOrderMark, span: 0..from });
         }

@@ -10,7 +10,7 @@ use super::registry::kubernetes::Pods;
 use super::registry::service::{Resolution, Service};
 use super::report::{Event, Report};
 use super::virtual_service::VirtualServices;
-use super::{Proxy, Settings, World};
+use super::{Proxy, ProxyType, Settings, World};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -65,6 +65,13 @@ impl Inputs {
 
     fn same_objects(&self, other: &Inputs, kind: &str, proxy: &Proxy) -> bool {
         if REGISTRY.contains(&kind) || INDEXED.contains(&kind) {
+            return true;
+        }
+        let for_others = match proxy.kind {
+            ProxyType::Sidecar => "Gateway",
+            ProxyType::Router => "Sidecar",
+        };
+        if kind == for_others {
             return true;
         }
         let everywhere = !OF_NAMESPACE.contains(&kind);

@@ -10,7 +10,7 @@ mod api;
 mod real_envoy;
 
 use egress_scn::lab::authority::Authority;
-use egress_scn::lab::pilot::{Follower, Pilot, PilotConfig};
+use egress_scn::lab::pilot::{Follower, MONITORING_PORT, Pilot, PilotConfig};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -45,7 +45,7 @@ async fn pilot(client: kube::Client, folder: &Path) -> Control {
     .unwrap();
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let debug = listener.local_addr().unwrap();
-    pilot.serve_debug(listener);
+    pilot.serve("istiod-0", MONITORING_PORT, listener).unwrap();
     Control { _pilot: pilot, debug, log }
 }
 

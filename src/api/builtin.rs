@@ -15,16 +15,21 @@ const ROWS: &[Row] = &[
     ("", "v1", "LimitRange", "limitranges", "limits", "", true, ""),
     ("", "v1", "Namespace", "namespaces", "ns", "", false, "status finalize"),
     ("", "v1", "Node", "nodes", "no", "", false, "status"),
+    ("", "v1", "PersistentVolume", "persistentvolumes", "pv", "", false, "status"),
+    ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "pvc", "", true, "status"),
+    ("", "v1", "PodTemplate", "podtemplates", "", "", true, ""),
     ("", "v1", "Pod", "pods", "po", "all", true, "status log exec portforward binding eviction ephemeralcontainers"),
     ("", "v1", "ReplicationController", "replicationcontrollers", "rc", "all", true, "status scale"),
     ("", "v1", "ResourceQuota", "resourcequotas", "quota", "", true, "status"),
     ("", "v1", "Secret", "secrets", "", "", true, ""),
     ("", "v1", "ServiceAccount", "serviceaccounts", "sa", "", true, "token"),
     ("", "v1", "Service", "services", "svc", "all", true, "status"),
+    ("apps", "v1", "ControllerRevision", "controllerrevisions", "", "", true, ""),
     ("apps", "v1", "DaemonSet", "daemonsets", "ds", "all", true, "status"),
     ("apps", "v1", "Deployment", "deployments", "deploy", "all", true, "status scale"),
     ("apps", "v1", "ReplicaSet", "replicasets", "rs", "all", true, "status scale"),
     ("apps", "v1", "StatefulSet", "statefulsets", "sts", "all", true, "status scale"),
+    ("batch", "v1", "CronJob", "cronjobs", "cj", "all", true, "status"),
     ("batch", "v1", "Job", "jobs", "", "all", true, "status"),
     ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "", "", true, ""),
     ("coordination.k8s.io", "v1", "Lease", "leases", "", "", true, ""),
@@ -84,6 +89,7 @@ pub fn resources() -> Vec<Resource> {
             subresources: words(subresources),
             columns: None,
             create_only: false,
+            schemas: Default::default(),
         })
         .collect();
     all.extend(REVIEWS.iter().map(|(group, kind, plural)| Resource {
@@ -99,6 +105,7 @@ pub fn resources() -> Vec<Resource> {
         subresources: Vec::new(),
         columns: None,
         create_only: true,
+        schemas: Default::default(),
     }));
     all
 }

@@ -5,6 +5,7 @@ use super::context::Context;
 use super::object;
 use super::resource::{Column, CustomResource, Resource, resource_id};
 use super::store::{Key, State};
+use super::structural::Schemas;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -29,8 +30,10 @@ pub fn definition(resource: &CustomResource) -> Value {
         .iter()
         .enumerate()
         .map(|(i, version)| {
-            let mut entry = json!({ "name": version, "served": true, "storage": i == 0, "schema": { "openAPIV3Schema":
-                { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } });
+            let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+            let schema = resource.schemas.of(version).unwrap_or(&open);
+            let mut entry = json!({ "name": version, "served": true, "storage": i == 0,
+                "schema": { "openAPIV3Schema": schema } });
             if !columns.is_empty() {
                 entry["additionalPrinterColumns"] = json!(columns);
             }
@@ -87,6 +90,12 @@ fn read(object: &Value) -> Option<CustomResource> {
         )
     });
     let columns = columns.collect();
+    let schema = |version: &&Value| {
+        let schema = object::at(version, &["schema", "openAPIV3Schema"]);
+        (object::text(version, &["name"]).to_string(), Arc::new(schema.clone()))
+    };
+    let given = served.iter().filter(|v| object::at(v, &["schema", "openAPIV3Schema"]).is_object());
+    let schemas = Schemas { versions: given.map(schema).collect(), checked: true };
     let kind = text(&["spec", "names", "kind"])?;
     Some(CustomResource {
         group: text(&["spec", "group"])?,
@@ -99,6 +108,7 @@ fn read(object: &Value) -> Option<CustomResource> {
         status: !object::at(stored, &["subresources", "status"]).is_null(),
         versions,
         columns,
+        schemas,
     })
 }
 

@@ -57,7 +57,16 @@ pub fn answer(registry: &Registry, request: &Request) -> Result<Option<Answer>, 
 fn version() -> Value {
     json!({ "major": "1", "minor": "34", "gitVersion": format!("{VERSION}+egress-scn"), "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH) })
+        "platform": format!("{}/{}", std::env::consts::OS, architecture()) })
+}
+
+/// The machine's architecture under Go's name.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 fn aggregated(accept: &str) -> bool {

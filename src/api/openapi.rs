@@ -1,5 +1,5 @@
-//! OpenAPI documents: the schemas of the built-in kinds from their field types, open schemas for
-//! custom resources. There are no descriptions and no paths beyond what clients look up by kind.
+//! OpenAPI documents: the schemas of the built-in kinds from their field types, those of custom resources from their
+//! definitions. There are no descriptions and no paths beyond what clients look up by kind.
 
 use super::answer::{self, Answer};
 use super::context::Context;
@@ -48,7 +48,8 @@ fn document(ctx: &Context, group: &str, version: &str) -> Result<Value, Failure>
     for resource in &resources {
         let name = component(ctx.schema, group, version, &resource.kind, &mut wanted);
         let kind = json!([{ "group": group, "version": version, "kind": resource.kind }]);
-        schemas.entry(name.clone()).or_insert_with(|| open_object(&mut wanted))["x-kubernetes-group-version-kind"] =
+        let schema = resource.schemas.of(version);
+        schemas.entry(name.clone()).or_insert_with(|| custom_object(schema, &mut wanted))["x-kubernetes-group-version-kind"] =
             kind.clone();
         let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let scope = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
@@ -103,6 +104,22 @@ fn component(schema: &Schema, group: &str, version: &str, kind: &str, wanted: &m
 /// `core.v1.Pod` is `io.k8s.api.core.v1.Pod`.
 fn full_name(name: &str) -> String {
     if name.starts_with("apis.") { format!("io.k8s.apimachinery.pkg.{name}") } else { format!("io.k8s.api.{name}") }
+}
+
+/// A custom resource: its own schema, and what every object has.
+fn custom_object(schema: Option<&Value>, wanted: &mut BTreeSet<String>) -> Value {
+    let Some(schema) = schema else { return open_object(wanted) };
+    let mut whole = schema.clone();
+    let mut properties = Map::new();
+    for name in ["apiVersion", "kind"] {
+        properties.insert(name.into(), json!({ "type": "string" }));
+    }
+    properties.insert("metadata".into(), type_schema(&Type::Named("apis.meta.v1.ObjectMeta".into()), wanted));
+    for (name, value) in schema["properties"].as_object().into_iter().flatten() {
+        properties.entry(name).or_insert_with(|| value.clone());
+    }
+    whole["properties"] = properties.into();
+    whole
 }
 
 fn open_object(wanted: &mut BTreeSet<String>) -> Value {

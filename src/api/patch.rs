@@ -2,7 +2,7 @@
 //! status and their scale.
 
 use super::context::Context;
-use super::failure::{Cause, Failure};
+use super::failure::Failure;
 use super::managed;
 use super::merge::{json_merge, strategic_merge};
 use super::object;
@@ -41,7 +41,7 @@ pub fn patch(ctx: &Context, target: &Target, options: &WriteOptions, request: &R
         _ => (*live).clone(),
     };
     match kind.as_str() {
-        "application/json-patch+json" => json_patch(target, &mut new, &body)?,
+        "application/json-patch+json" => json_patch(&mut new, &body)?,
         "application/merge-patch+json" => json_merge(&mut new, &body),
         _ => {
             let resource = &target.resource;
@@ -75,24 +75,16 @@ fn finish(
     write::update_locked(ctx, state, target, options, live, new, true)
 }
 
-fn json_patch(target: &Target, new: &mut Value, body: &Value) -> Result<(), Failure> {
+fn json_patch(new: &mut Value, body: &Value) -> Result<(), Failure> {
     let patch: json_patch::Patch =
         serde_json::from_value(body.clone()).map_err(|e| Failure::bad_request(format!("error decoding patch: {e}")))?;
     if patch.0.len() > MAX_OPERATIONS {
         let what = format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}", patch.0.len());
         return Err(Failure::new(413, "RequestEntityTooLarge", what));
     }
-    let name = target.name.as_deref().unwrap_or("");
-    json_patch::patch(new, &patch).map_err(|e| {
-        let cause = Cause {
-            field: "patch".into(),
-            reason: "FieldValueInvalid",
-            message: format!(
-                "Invalid value: {body}: the server rejected our request due to an error in our request: {e}"
-            ),
-        };
-        Failure::invalid(&target.resource.group, &target.resource.kind, name, &[cause])
-    })
+    // kube-apiserver says no more than this either.
+    json_patch::patch(new, &patch)
+        .map_err(|_| Failure::new(422, "Invalid", "the server rejected our request due to an error in our request"))
 }
 
 /// Server-side apply.

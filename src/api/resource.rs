@@ -2,6 +2,7 @@
 
 use super::builtin;
 use super::failure::Failure;
+use super::structural::Schemas;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct CustomResource {
     pub columns: Vec<Column>,
     /// Whether `status` is a subresource.
     pub status: bool,
+    /// Without any, its objects may hold anything.
+    pub schemas: Schemas,
 }
 
 /// A served resource.
@@ -62,6 +65,8 @@ pub struct Resource {
     pub columns: Option<Vec<Column>>,
     /// Only `create`: access reviews.
     pub create_only: bool,
+    /// Of a custom resource.
+    pub schemas: Schemas,
 }
 
 impl CustomResource {
@@ -138,6 +143,7 @@ impl From<&CustomResource> for Resource {
             subresources: if c.status { vec!["status".into()] } else { Vec::new() },
             columns: Some(c.columns.clone()),
             create_only: false,
+            schemas: c.schemas.clone(),
         }
     }
 }

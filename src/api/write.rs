@@ -10,6 +10,7 @@ use super::object;
 use super::request::{Query, Target};
 use super::resource::Resource;
 use super::store::{Key, State};
+use super::structural;
 use super::validate;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -81,7 +82,7 @@ pub fn create_locked(
 ) -> Result<Written, Failure> {
     let resource = &target.resource;
     check_type(target, &mut body)?;
-    let mut warnings = strict(ctx, target, options, &body)?;
+    let mut warnings = strict(ctx, target, options, &mut body)?;
     let namespace = namespace_of(target, &mut body)?;
     let generated = generate_name(&mut body);
     let name = object::name(&body).to_string();
@@ -129,7 +130,7 @@ pub fn create_locked(
     defaults::apply(state, resource, None, &mut body)?;
     warnings.extend(admit(ctx, target, &namespace, namespace_object.as_deref(), None, &mut body, options)?);
     defaults::apply(state, resource, None, &mut body)?;
-    let causes = validate::object(resource, None, &body);
+    let causes = refused(target, None, &body);
     if !causes.is_empty() {
         return Err(Failure::invalid(&resource.group, &resource.kind, &name, &causes));
     }
@@ -163,7 +164,7 @@ pub fn update_locked(
     let resource = &target.resource;
     let name = object::name(live).to_string();
     check_type(target, &mut new)?;
-    let mut warnings = strict(ctx, target, options, &new)?;
+    let mut warnings = strict(ctx, target, options, &mut new)?;
     let namespace = namespace_of(target, &mut new)?;
     if object::name(&new) != name {
         let given = object::name(&new);
@@ -191,7 +192,7 @@ pub fn update_locked(
         let namespace_object = state.get("namespaces", "", &namespace);
         warnings.extend(admit(ctx, target, &namespace, namespace_object.as_deref(), Some(live), &mut new, options)?);
     }
-    let causes = validate::object(resource, Some(live), &new);
+    let causes = refused(target, Some(live), &new);
     if !causes.is_empty() {
         return Err(Failure::invalid(&resource.group, &resource.kind, &name, &causes));
     }
@@ -288,7 +289,9 @@ fn store_version(resource: &Resource, body: &mut Value) {
     *map = ordered;
 }
 
-fn strict(ctx: &Context, target: &Target, options: &WriteOptions, body: &Value) -> Result<Vec<String>, Failure> {
+/// Holds a body against its kind's fields: wrong types and, if the client wants it strict, unknown fields are
+/// refused. A custom resource's unknown fields go, its defaults come.
+fn strict(ctx: &Context, target: &Target, options: &WriteOptions, body: &mut Value) -> Result<Vec<String>, Failure> {
     let resource = &target.resource;
     let ty = ctx.schema.kind(&resource.group, &target.version, &resource.kind);
     let found = validate::types(ctx.schema, &ty, body);
@@ -299,7 +302,12 @@ fn strict(ctx: &Context, target: &Target, options: &WriteOptions, body: &Value) 
         );
         return Err(Failure::bad_request(what));
     }
-    let unknown: Vec<String> = found.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    let mut unknown: Vec<String> = found.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    if let Some(schema) = resource.schemas.of(&target.version) {
+        let pruned = structural::prune(schema, body);
+        structural::fill(schema, body);
+        unknown.extend(pruned.iter().map(|path| format!("unknown field \"{path}\"")));
+    }
     match options.validation.as_str() {
         "Strict" if !unknown.is_empty() => {
             let what = format!(
@@ -314,6 +322,16 @@ fn strict(ctx: &Context, target: &Target, options: &WriteOptions, body: &Value) 
         "Ignore" => Ok(Vec::new()),
         _ => Ok(unknown),
     }
+}
+
+/// What the kind's own rules and, of a custom resource, its schema refuse.
+fn refused(target: &Target, live: Option<&Value>, new: &Value) -> Vec<Cause> {
+    let mut causes = validate::object(&target.resource, live, new);
+    let schemas = &target.resource.schemas;
+    if let Some(schema) = schemas.of(&target.version).filter(|_| schemas.checked) {
+        causes.extend(structural::check(schema, new));
+    }
+    causes
 }
 
 fn namespace_of(target: &Target, body: &mut Value) -> Result<String, Failure> {

@@ -92,7 +92,7 @@ pub fn main() -> i32 {
             Command::Completions(command) => command.run(),
             Command::Man(command) => command.run(),
             Command::Lab(command) => command.run().await,
-            Command::Doctor(command) => command.run(),
+            Command::Doctor(command) => command.run().await,
             Command::ProxyConfig(command) => command.run().await,
             Command::DiffConfig(command) => command.run(),
             Command::Validate(command) => command.run(),

@@ -4,6 +4,7 @@
 //! A proxy is a set of pods: every fact is asked of each of them.
 
 mod admin;
+pub mod doctor;
 mod error;
 mod exec;
 mod kinds;

@@ -2,11 +2,13 @@
 //! lives as long as the [`Lab`] value: a pipe ties the process to it, `kill -9` included.
 
 use super::envoy_binary::Surroundings;
-use super::folder::{Folder, write_private};
+use super::folder::{self, Folder, write_private};
 use super::real::RealParts;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -23,6 +25,10 @@ pub struct Options {
     pub envoy: PathBuf,
     #[serde(default)]
     pub real: RealParts,
+    /// What the kubeconfig calls the lab's cluster, user and context.
+    pub context: String,
+    /// How long the boot may go on without anything happening.
+    pub ready_within: Duration,
 }
 
 /// What the lab process tells the tool, a JSON line each on its standard output.
@@ -46,6 +52,41 @@ pub enum BootError {
     Io(&'static str, std::io::Error),
 }
 
+/// How a lab is to be started.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The lab's process is this `egress-scn`.
+    pub program: PathBuf,
+    pub context: String,
+    /// How long the boot may go on without anything happening.
+    pub ready_within: Duration,
+}
+
+/// The boot takes a second or two; a machine under load many times as long.
+pub const READY_WITHIN: Duration = Duration::from_secs(60);
+
+impl Start {
+    /// A lab of this program, for a run.
+    pub fn new() -> Result<Start, BootError> {
+        let program = std::env::current_exe().map_err(|error| BootError::Io("find this program", error))?;
+        Ok(Start::with(&program))
+    }
+
+    pub fn with(program: &Path) -> Start {
+        let context = super::kubeconfig::context_name(super::kept::DEFAULT_NAME);
+        Start { program: program.to_owned(), context, ready_within: READY_WITHIN }
+    }
+}
+
+type Progress = Arc<dyn Fn(String) + Send + Sync>;
+
+/// A lab that has its folder and its Envoy, and is yet to be booted.
+pub struct Prepared {
+    folder: Folder,
+    program: PathBuf,
+    progress: Progress,
+}
+
 /// A running lab. Dropping it ends every process, mount and namespace of it, and its folder.
 #[derive(Debug)]
 pub struct Lab {
@@ -59,8 +100,7 @@ impl Lab {
     /// Boots a lab: finds (or fetches, once) Envoy, starts the lab process, waits until its pods are
     /// ready. `progress` hears what is being done.
     pub async fn start(progress: impl Fn(String) + Send + Sync + 'static) -> Result<Lab, BootError> {
-        let program = std::env::current_exe().map_err(|error| BootError::Io("find this program", error))?;
-        Lab::start_with(&program, progress).await
+        Lab::prepare(Start::new()?, progress).await?.boot().await
     }
 
     /// As [`Lab::start`], with the lab's process being another `egress-scn` than this program.
@@ -68,7 +108,15 @@ impl Lab {
         program: &Path,
         progress: impl Fn(String) + Send + Sync + 'static,
     ) -> Result<Lab, BootError> {
-        let progress = std::sync::Arc::new(progress);
+        Lab::prepare(Start::with(program), progress).await?.boot().await
+    }
+
+    /// Finds (or fetches, once) Envoy and makes the lab's folder.
+    pub async fn prepare(
+        start: Start,
+        progress: impl Fn(String) + Send + Sync + 'static,
+    ) -> Result<Prepared, BootError> {
+        let progress: Progress = Arc::new(progress);
         let fetch = progress.clone();
         let envoy =
             tokio::task::spawn_blocking(move || Surroundings::of_process().find(&mut |text| fetch(text.to_string())))
@@ -77,38 +125,11 @@ impl Lab {
                 .map_err(|error| BootError::Machine(error.to_string()))?;
         let real = RealParts::of_environment().map_err(BootError::Machine)?;
         let folder = Folder::create().map_err(|error| BootError::Io("make the lab's folder", error))?;
-        let options =
-            serde_json::to_string(&Options { envoy: envoy.path, real }).map_err(|e| BootError::Lab(e.to_string()))?;
+        let options = Options { envoy: envoy.path, real, context: start.context, ready_within: start.ready_within };
+        let options = serde_json::to_string(&options).map_err(|e| BootError::Lab(e.to_string()))?;
         write_private(&folder.path().join(OPTIONS), &options)
             .map_err(|e| BootError::Io("write the lab's options", e))?;
-        let log =
-            std::fs::File::create(folder.path().join(LOG)).map_err(|e| BootError::Io("write the lab's log", e))?;
-        let mut child = Command::new(program)
-            .arg(SUBCOMMAND)
-            .arg(folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            // Ctrl-C is the tool's to hear: the lab must outlive it for the undo.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| BootError::Io("start the lab process", error))?;
-        let tie = child.stdin.take();
-        let Some(stdout) = child.stdout.take() else { return Err(BootError::Lab("no output to read".into())) };
-        let lab = Lab { folder, child, tie };
-        let mut words = BufReader::new(stdout).lines();
-        loop {
-            let line = words.next_line().await.map_err(|error| BootError::Io("read from the lab process", error))?;
-            match line.as_deref().map(serde_json::from_str::<Word>) {
-                Some(Ok(Word::Doing(text))) => progress(text),
-                Some(Ok(Word::Ready)) => return Ok(lab),
-                Some(Ok(Word::Failed(why))) => return Err(BootError::Lab(why)),
-                // Not ours: a library that prints. The log has it all.
-                Some(Err(_)) => {}
-                None => return Err(BootError::Lab(lab.last_words())),
-            }
-        }
+        Ok(Prepared { folder, program: start.program, progress })
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -135,7 +156,62 @@ impl Lab {
     fn last_words(&self) -> String {
         let log = std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(8)..].join("\n");
-        if tail.is_empty() { "its process ended without a word".to_string() } else { tail }
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+}
+
+/// How much of the lab's own log an error shows.
+const LAST_LINES: usize = 12;
+
+impl Prepared {
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the lab process and waits until its pods are ready.
+    pub async fn boot(self) -> Result<Lab, BootError> {
+        let Prepared { folder, program, progress } = self;
+        let log =
+            folder::create_private(&folder.path().join(LOG)).map_err(|e| BootError::Io("write the lab's log", e))?;
+        let mut child = Command::new(program)
+            .arg(SUBCOMMAND)
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // Ctrl-C is the tool's to hear: the lab must outlive it for the undo.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| BootError::Io("start the lab process", error))?;
+        let tie = child.stdin.take();
+        let Some(stdout) = child.stdout.take() else { return Err(BootError::Lab("no output to read".into())) };
+        let lab = Lab { folder, child, tie };
+        let mut words = BufReader::new(stdout).lines();
+        loop {
+            let line = words.next_line().await.map_err(|error| BootError::Io("read from the lab process", error))?;
+            match line.as_deref().map(serde_json::from_str::<Word>) {
+                Some(Ok(Word::Doing(text))) => progress(text),
+                Some(Ok(Word::Ready)) => return Ok(lab),
+                Some(Ok(Word::Failed(why))) => {
+                    return Err(BootError::Lab(why + &told("the lab's log", &lab.last_words())));
+                }
+                // Not ours: a library that prints. The log has it all.
+                Some(Err(_)) => {}
+                None => {
+                    let why = "its process ended without a word".to_string();
+                    return Err(BootError::Lab(why + &told("the lab's log", &lab.last_words())));
+                }
+            }
+        }
+    }
+}
+
+/// A block of further lines under a heading; nothing if there are none.
+fn told(heading: &str, lines: &str) -> String {
+    if lines.trim().is_empty() {
+        String::new()
+    } else {
+        format!("\n  {heading}:\n    {}", lines.replace('\n', "\n    "))
     }
 }

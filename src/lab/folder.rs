@@ -57,15 +57,44 @@ pub fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-fn base() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let candidates =
-        [runtime, Some(std::env::temp_dir()), Some(PathBuf::from("/tmp")), Some(PathBuf::from("/dev/shm"))];
-    let usable = |path: &PathBuf| {
-        path.as_os_str().len() + prefix().len() + 8 <= MAX_PATH
-            && nix::unistd::access(path, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK).is_ok()
+/// As [`write_private`], for a file that must not be there yet.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Folders of labs of this user that live.
+pub fn living() -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = bases().iter().flat_map(|base| ours(base)).filter(|path| is_held(path)).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn is_held(folder: &Path) -> bool {
+    let lock = OpenOptions::new().write(true).open(folder.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+/// Where folders of labs may be: the user's runtime folder, which a session without `XDG_RUNTIME_DIR` shares, or else
+/// a place for temporary files.
+fn bases() -> Vec<PathBuf> {
+    let runtime = match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(given) => vec![PathBuf::from(given)],
+        None => vec![PathBuf::from(format!("/run/user/{}", nix::unistd::getuid()))],
     };
-    candidates.into_iter().flatten().find(usable).unwrap_or_else(|| PathBuf::from("/tmp"))
+    if runtime.iter().any(|path| usable(path)) {
+        return runtime;
+    }
+    vec![std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/dev/shm")]
+}
+
+fn usable(path: &Path) -> bool {
+    path.as_os_str().len() + prefix().len() + 8 <= MAX_PATH
+        && nix::unistd::access(path, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
+fn base() -> PathBuf {
+    bases().into_iter().find(|path| usable(path)).unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
 fn prefix() -> String {
@@ -76,17 +105,21 @@ fn open_lock(folder: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(folder.join("lock"))
 }
 
+/// Folders in `base` that are this user's labs', living or not.
+fn ours(base: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(base) else { return vec![] };
+    let ours = |entry: &fs::DirEntry| {
+        entry.file_name().to_string_lossy().starts_with(&prefix())
+            && entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == nix::unistd::getuid().as_raw())
+    };
+    entries.flatten().filter(ours).map(|entry| entry.path()).collect()
+}
+
 /// Removes folders of ours that no living run holds.
 fn sweep(base: &Path) {
-    let Ok(entries) = fs::read_dir(base) else { return };
-    for entry in entries.flatten() {
-        let ours = entry.file_name().to_string_lossy().starts_with(&prefix());
-        let Ok(metadata) = entry.metadata() else { continue };
-        if !ours || !metadata.is_dir() || metadata.uid() != nix::unistd::getuid().as_raw() {
-            continue;
-        }
-        let path = entry.path();
-        let young = metadata.modified().ok().and_then(|at| at.elapsed().ok()).is_none_or(|age| age < GRACE);
+    for path in ours(base) {
+        let modified = fs::metadata(&path).and_then(|found| found.modified());
+        let young = modified.ok().and_then(|at| at.elapsed().ok()).is_none_or(|age| age < GRACE);
         if !path.join("lock").exists() && young {
             continue;
         }

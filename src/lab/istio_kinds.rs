@@ -1,7 +1,10 @@
 //! Istio's custom resources as the API server is told about them: names, versions and printer columns
 //! of Istio 1.30's CustomResourceDefinitions.
 
-use crate::api::{Column, CustomResource};
+use super::istio_openapi;
+use crate::api::{Column, CustomResource, Schemas};
+use crate::istio::schema::schema;
+use std::sync::Arc;
 
 const AGE: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set \
      in happens-before order across separate operations. Clients may not set this value. It is represented in \
@@ -38,7 +41,7 @@ const NETWORKING: &[Row] = &[
                 ".spec.location",
                 "Whether the service is external to the mesh or part of the mesh (MESH_EXTERNAL or MESH_INTERNAL)",
             ),
-            ("Resolution", ".spec.resolution", "Service resolution mode for the hosts"),
+            ("Resolution", ".spec.resolution", "Service resolution mode for the hosts (NONE, STATIC, or DNS)"),
             ("Age", "", ""),
         ],
     ),
@@ -83,7 +86,10 @@ const SECURITY: &[Row] = &[
 ];
 
 const TELEMETRY: &[Row] = &[("Telemetry", "telemetries", "telemetry", &["telemetry"], &[("Age", "", "")])];
-const EXTENSIONS: &[Row] = &[("WasmPlugin", "wasmplugins", "wasmplugin", &[], &[("Age", "", "")])];
+const EXTENSIONS: &[Row] = &[
+    ("TrafficExtension", "trafficextensions", "trafficextension", &[], &[("Age", "", "")]),
+    ("WasmPlugin", "wasmplugins", "wasmplugin", &[], &[("Age", "", "")]),
+];
 const FILTERS: &[Row] = &[("EnvoyFilter", "envoyfilters", "envoyfilter", &[], &[])];
 const PROXY_CONFIGS: &[Row] = &[("ProxyConfig", "proxyconfigs", "proxyconfig", &[], &[])];
 
@@ -94,7 +100,7 @@ pub fn istio_kinds() -> Vec<CustomResource> {
         ("networking.istio.io", &["v1alpha3"], FILTERS),
         ("networking.istio.io", &["v1beta1"], PROXY_CONFIGS),
         ("security.istio.io", &["v1", "v1beta1"], SECURITY),
-        ("telemetry.istio.io", &["v1", "v1alpha1"], TELEMETRY),
+        ("telemetry.istio.io", &["v1alpha1", "v1"], TELEMETRY),
         ("extensions.istio.io", &["v1alpha1"], EXTENSIONS),
     ];
     let mut all = Vec::new();
@@ -126,5 +132,14 @@ fn resource(group: &str, versions: &[&str], row: &Row) -> CustomResource {
             })
             .collect(),
         status: true,
+        schemas: schemas(kind, versions),
     }
+}
+
+/// What values are refused is `istio_admission`'s to say: in the words of the schema, then of istiod's webhook.
+fn schemas(kind: &str, versions: &[&str]) -> Schemas {
+    let Some(described) = schema().kind_named(kind) else { return Schemas::default() };
+    let document = Arc::new(istio_openapi::of(described));
+    let versions = versions.iter().map(|version| (version.to_string(), document.clone())).collect();
+    Schemas { versions, checked: false }
 }

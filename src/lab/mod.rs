@@ -14,6 +14,8 @@ pub mod folder;
 pub mod internet;
 pub mod istio_admission;
 pub mod istio_kinds;
+mod istio_openapi;
+pub mod kept;
 pub mod kubeconfig;
 pub mod lab_kinds;
 pub mod links;

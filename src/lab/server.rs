@@ -59,6 +59,8 @@ pub fn check_machine() -> Result<(), doctor::Reasons> {
 
 /// Serves the lab whose folder is given until the supervisor ends it. Exit code.
 pub fn serve(folder: &Path) -> i32 {
+    // Every file and socket of the lab is its owner's alone, whoever makes it.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start: {error}")),
@@ -107,8 +109,8 @@ async fn boot(folder: &Path) -> Result<Running, String> {
 
     let agent = Arc::new(NodeAgent::default());
     let (api, client) = match options.real.kube_apiserver {
-        None => start_api(folder, &api_ca, agent.clone()).await?,
-        Some(_) => start_real_api(&options.real, folder, &api_ca, agent.clone()).await?,
+        None => start_api(folder, &options.context, &api_ca, agent.clone()).await?,
+        Some(_) => start_real_api(&options.real, folder, &options.context, &api_ca, agent.clone()).await?,
     };
     say(&Word::Doing("API is up".into()));
     for part in options.real.names() {
@@ -163,7 +165,7 @@ async fn boot(folder: &Path) -> Result<Running, String> {
         xds_socket,
         outside_roots,
         outside_root_pem: outside_ca.root_pem(),
-        serve_pilot: Box::new(move |listener| pilot.serve_debug(listener)),
+        serve_pilot: Box::new(move |pod, port, listener| pilot.serve(pod, port, listener)),
         istiod,
         pilot_log,
         log: Box::new(log),
@@ -171,7 +173,7 @@ async fn boot(folder: &Path) -> Result<Running, String> {
 
     base::apply(&client).await?;
     say(&Word::Doing("pods are starting".into()));
-    base::wait_ready(&client).await?;
+    base::wait_ready(&client, options.ready_within).await?;
     Ok(api)
 }
 
@@ -202,6 +204,7 @@ impl Running {
 async fn start_real_api(
     parts: &RealParts,
     folder: &Path,
+    context: &str,
     ca: &Authority,
     agent: Arc<NodeAgent>,
 ) -> Result<(Running, kube::Client), String> {
@@ -210,14 +213,19 @@ async fn start_real_api(
     let identity = ca.issue(&server_leaf()).map_err(|error| endpoint(&error))?;
     let tls = Tls { chain_pem: identity.chain_pem, key_pem: identity.key_pem, client_ca_pem: ca.root_pem() };
     let kubelet = KubeletServer::start(listener, &tls, agent).map_err(|error| endpoint(&error))?;
-    let (api, client) = RealApiServer::start(parts, folder, ca).await?;
+    let (api, client) = RealApiServer::start(parts, folder, context, ca).await?;
     istio_crds::apply(&client, parts.istio_crds.as_deref()).await?;
     let webhooks = webhook::start(&client, ca).await?;
     Ok((Running::Real { api, kubelet, _webhooks: webhooks }, client))
 }
 
 /// Starts the API server on loopback, writes the lab's kubeconfig, and gives a client for the lab's parts.
-async fn start_api(folder: &Path, ca: &Authority, agent: Arc<NodeAgent>) -> Result<(Running, kube::Client), String> {
+async fn start_api(
+    folder: &Path,
+    context: &str,
+    ca: &Authority,
+    agent: Arc<NodeAgent>,
+) -> Result<(Running, kube::Client), String> {
     let listener =
         std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("binding the API: {error}"))?;
     let address = listener.local_addr().map_err(|error| format!("binding the API: {error}"))?;
@@ -238,18 +246,19 @@ async fn start_api(folder: &Path, ca: &Authority, agent: Arc<NodeAgent>) -> Resu
     };
     let server = api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
 
-    let client = write_kubeconfig(folder, address, ca, &admin).await?;
+    let client = write_kubeconfig(folder, context, address, ca, &admin).await?;
     Ok((Running::Own(server), client))
 }
 
 /// Writes the lab's kubeconfig and gives a client by it.
 pub async fn write_kubeconfig(
     folder: &Path,
+    context: &str,
     address: SocketAddr,
     ca: &Authority,
     admin: &Identity,
 ) -> Result<kube::Client, String> {
-    let document = kubeconfig::document(address, &ca.root_pem(), admin).map_err(|error| error.to_string())?;
+    let document = kubeconfig::document(context, address, &ca.root_pem(), admin).map_err(|error| error.to_string())?;
     write_private(&folder.join(KUBECONFIG), &document).map_err(|error| format!("writing the kubeconfig: {error}"))?;
     let parsed = kube::config::Kubeconfig::from_yaml(&document).map_err(|error| error.to_string())?;
     let config = kube::Config::from_custom_kubeconfig(parsed, &Default::default()).await.map_err(|e| e.to_string())?;

@@ -91,6 +91,12 @@ impl Node {
         }
     }
 
+    pub fn wanted_of(&self, kind: ResourceType) -> Vec<(super::wire::Any, serde_json::Value)> {
+        let set = self.wanted.as_ref().and_then(|wanted| wanted.get(&kind));
+        let entries = set.iter().flat_map(|set| &set.order);
+        entries.map(|entry| (entry.encoded.clone(), (*entry.body).clone())).collect()
+    }
+
     pub fn is_connected(&self) -> bool {
         self.streams.values().any(|stream| stream.aggregated)
     }

@@ -154,6 +154,11 @@ impl Server {
         statuses(&self.shared.lock())
     }
 
+    /// All that a node should have of a type, encoded and as proto3 JSON, in order. Empty for a node unknown.
+    pub fn wanted(&self, node: &str, kind: ResourceType) -> Vec<(super::wire::Any, Value)> {
+        self.shared.lock().nodes.get(node).map_or_else(Vec::new, |node| node.wanted_of(kind))
+    }
+
     /// Why a node is not settled yet, in words.
     pub fn waiting_for(&self, node: &str) -> Option<String> {
         self.shared.lock().nodes.get(node).and_then(Node::unsettled)

@@ -7,6 +7,8 @@
 #[cfg(target_os = "linux")]
 mod controllers;
 #[cfg(target_os = "linux")]
+mod faults;
+#[cfg(target_os = "linux")]
 mod kubectl;
 #[cfg(target_os = "linux")]
 mod kubelet;

@@ -16,9 +16,13 @@ struct Up {
 
 impl Up {
     fn start() -> Up {
-        let folder = tempfile::tempdir().unwrap();
+        // Short, and its own: each lab is the only one of its name there.
+        let folder = crate::life::place();
         let mut command = program();
-        command.args(["lab", "up", "--kubeconfig"]).arg(folder.path().join("kubeconfig"));
+        command
+            .env("XDG_RUNTIME_DIR", folder.path())
+            .args(["lab", "up", "--kubeconfig"])
+            .arg(folder.path().join("kubeconfig"));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("kubectl get pods")), "the lab did not come up");

@@ -13,18 +13,27 @@ use std::time::{Duration, Instant};
 
 /// A folder of its own for a lab's folders, so that what one leaves can be told from all others. Short: the
 /// paths of sockets are.
-fn place() -> tempfile::TempDir {
+pub fn place() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("lab").tempdir_in("/tmp").unwrap()
 }
 
-fn spawn(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
+/// Ends what `lab up --detach` left in the place, also when its test stops half-way.
+pub struct Down<'p>(pub &'p Path);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        let _ = program().env("XDG_RUNTIME_DIR", self.0).args(["lab", "down", "--all"]).output();
+    }
+}
+
+pub fn spawn(command: &mut Command) -> (Child, BufReader<ChildStdout>) {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
     (child, out)
 }
 
 /// Reads lines until one has the words.
-fn read_until(out: &mut impl BufRead, words: &str) -> String {
+pub fn read_until(out: &mut impl BufRead, words: &str) -> String {
     let mut seen = String::new();
     let mut line = String::new();
     while out.read_line(&mut line).unwrap() > 0 {
@@ -38,7 +47,7 @@ fn read_until(out: &mut impl BufRead, words: &str) -> String {
 }
 
 /// Command lines of all processes that name the place: the tool's lab, its Envoys.
-fn processes(place: &Path) -> Vec<String> {
+pub fn processes(place: &Path) -> Vec<String> {
     let mut found = vec![];
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -50,7 +59,7 @@ fn processes(place: &Path) -> Vec<String> {
     found
 }
 
-fn gone(place: &Path) {
+pub fn gone(place: &Path) {
     let begun = Instant::now();
     while !processes(place).is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(10), "still there: {:#?}", processes(place));
@@ -60,7 +69,7 @@ fn gone(place: &Path) {
     assert!(!mounts.contains(&place.display().to_string()), "{mounts}");
 }
 
-fn folders(place: &Path) -> Vec<PathBuf> {
+pub fn folders(place: &Path) -> Vec<PathBuf> {
     fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 

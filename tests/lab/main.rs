@@ -8,6 +8,8 @@
 
 mod breaks;
 mod clients;
+mod cluster_doctor;
+mod kept;
 mod life;
 mod program;
 mod suite;

@@ -136,6 +136,7 @@ fn gateways() -> CustomResource {
         namespaced: true,
         columns: vec![],
         status: false,
+        schemas: Default::default(),
     }
 }
 

@@ -14,7 +14,7 @@ mod prefixed;
 mod site;
 mod sites;
 
-pub use names::{ServiceName, ServicePlace, minted_address};
+pub use names::{ServiceName, ServicePlace, minted_address, well_known};
 pub use site::{
     Answer, Availability, Certificate, ClientCertificate, Site, SitePort, SiteTls, Speaks, SpecFault, TlsVersion,
 };

@@ -34,6 +34,11 @@ const WELL_KNOWN: [(&str, Ipv4Addr); 3] = [
     ("edition.cnn.com", Ipv4Addr::new(203, 0, 113, 11)),
     ("example.org", Ipv4Addr::new(203, 0, 113, 12)),
 ];
+/// Those names and addresses.
+pub fn well_known() -> &'static [(&'static str, Ipv4Addr)] {
+    &WELL_KNOWN
+}
+
 /// Addresses for the other names, in the order they are asked for: the documentation network from .13 on, then the
 /// benchmark network (RFC 5737, RFC 2544). Neither is anyone's in the real internet.
 const FIRST_MINTED: u32 = u32::from_be_bytes([203, 0, 113, 13]);

@@ -6,6 +6,7 @@ use super::log_store::LogStore;
 use super::pod::Pod;
 use super::status::Phase;
 use crate::lab::bootstrap;
+use crate::lab::pilot::{MONITORING_PORT, XDS_TLS_PORT};
 use crate::lab::process::{Process, ProcessSpec};
 use crate::lab::sandbox::Sandbox;
 use jiff::Timestamp;
@@ -18,8 +19,6 @@ use std::time::Duration;
 const ENVOY_READY: &[u8] = b"starting workers";
 /// Istio runs Envoy at level warning; its start-up lines are only for us.
 const ENVOY_START_UP: &[u8] = b"][info][config]";
-/// The pilot's debug port, as istiod's.
-const PILOT_DEBUG_PORT: u16 = 15014;
 /// Longest wait before a container that keeps failing is started again.
 const MAX_BACK_OFF: Duration = Duration::from_secs(300);
 
@@ -112,10 +111,12 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         Program::Done => return Ok(0),
         Program::Pilot if config.istiod.is_some() => return run_istiod(container, pod, config, &sandbox, since).await,
         Program::Pilot => {
-            let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PILOT_DEBUG_PORT);
-            let listener = sandbox.listen_tcp(address).await.map_err(|error| error.to_string())?;
-            let listener = listener.into_std().map_err(|error| format!("cannot listen: {error}"))?;
-            (config.serve_pilot)(listener);
+            for port in [MONITORING_PORT, XDS_TLS_PORT] {
+                let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+                let listener = sandbox.listen_tcp(address).await.map_err(|error| error.to_string())?;
+                let listener = listener.into_std().map_err(|error| format!("cannot listen: {error}"))?;
+                (config.serve_pilot)(&pod.name, port, listener).map_err(|error| error.to_string())?;
+            }
             pod.set_state(&name, Phase::Running { since, ready: true });
             // The pilot lives as long as the lab.
             let _ = pod.ending.subscribe().wait_for(|ending| *ending).await;

@@ -37,14 +37,17 @@ pub struct NodeConfig {
     /// File with the outside CA, and its text: the only roots that a pod's clients trust.
     pub outside_roots: PathBuf,
     pub outside_root_pem: String,
-    /// The pilot answers on a listener made in istiod's pod, and logs here.
-    pub serve_pilot: Box<dyn Fn(std::net::TcpListener) + Send + Sync>,
+    /// The pilot answers on listeners made in istiod's pod (its name, the port, the listener), and logs here.
+    pub serve_pilot: ServePilot,
     /// Plays the control plane in the pilot's stead.
     pub istiod: Option<Arc<RealIstiod>>,
     pub pilot_log: Arc<LogStore>,
     /// The lab's own log.
     pub log: Box<dyn Fn(&str) + Send + Sync>,
 }
+
+/// Serves a port of istiod's pod.
+pub type ServePilot = Box<dyn Fn(&str, u16, std::net::TcpListener) -> std::io::Result<()> + Send + Sync>;
 
 impl NodeConfig {
     fn complain(&self, text: &str) {

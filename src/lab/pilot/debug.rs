@@ -2,6 +2,7 @@
 //! one thing more: whether every proxy has everything.
 
 use super::Follower;
+use super::config_dump;
 use super::push::Progress;
 use crate::lab::bootstrap::ISTIO_VERSION;
 use crate::xds::{NodeStatus, ResourceType, Server};
@@ -23,6 +24,12 @@ pub struct Debug {
     pub wanted: watch::Sender<u64>,
     pub network: Follower,
 }
+
+/// What `report` knows.
+const REPORTS: [&str; 5] = ["config_dump", "connections", "list", "push_status", "syncz"];
+/// In place of the commit and the state of the tree that an istiod was built from.
+pub const BUILD_REVISION: &str = "lab";
+pub const BUILD_STATUS: &str = "Clean";
 
 /// How long the API may take to send its bookmarks. The lab's own does so with each write; a
 /// kube-apiserver once a minute.
@@ -57,18 +64,60 @@ impl Debug {
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
+    /// What istiod's debug paths answer at once: `syncz`, `config_dump?proxyID=POD.NS`, … `None` for a path that is not
+    /// served. The same over HTTP and, for `istioctl x internal-debug`, over xDS.
+    pub fn report(&self, name: &str, query: &str) -> Option<Value> {
+        Some(match name {
+            "syncz" => self.syncz(),
+            "push_status" => (*self.progress.borrow().push_status).clone(),
+            "connections" => self.connections(),
+            "config_dump" => {
+                let given = query.split('&').find_map(|part| part.strip_prefix("proxyID=")).unwrap_or_default();
+                let Some(id) = self.node_id(given) else {
+                    return Some(Value::String(format!(
+                        "Proxy not connected to this Pilot instance. It may be connected to another instance.: {given}"
+                    )));
+                };
+                config_dump::json(&self.server, &id)
+            }
+            "list" => json!(REPORTS.map(|name| format!("/debug/{name}"))),
+            _ => return None,
+        })
+    }
+
+    /// The node whose pod is `POD.NAMESPACE` (or whose id it is).
+    pub fn node_id(&self, given: &str) -> Option<String> {
+        let nodes = self.server.status();
+        nodes.into_iter().filter(|node| node.connected).map(|node| node.id).find(|id| name(id) == given || id == given)
+    }
+
+    fn connections(&self) -> Value {
+        let nodes: Vec<NodeStatus> = self.server.status().into_iter().filter(|node| node.connected).collect();
+        let client = |node: &NodeStatus| {
+            json!({ "connectionId": name(&node.id),
+                "watches": node.types.keys().map(|kind| kind.type_url()).collect::<Vec<_>>() })
+        };
+        json!({ "totalClients": nodes.len(), "clients": nodes.iter().map(client).collect::<Vec<_>>() })
+    }
+
     async fn answer(&self, method: &Method, uri: &http::Uri) -> Answer {
         if method != Method::GET {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
         }
-        match uri.path() {
+        // istioctl asks for `//version`; Go's servers clean paths.
+        let path = format!("/{}", uri.path().trim_start_matches('/'));
+        match path.as_str() {
             "/ready" => self.ready(),
             "/debug/lab/synced" => self.synced(uri.query().unwrap_or_default()).await,
             "/debug/lab/state" => self.state(),
-            "/debug/push_status" => json_text(&self.progress.borrow().push_status),
-            "/debug/syncz" => self.syncz(),
-            "/version" => text(StatusCode::OK, ISTIO_VERSION),
-            other => text(StatusCode::NOT_FOUND, &format!("{other} is not served by the lab's pilot\n")),
+            "/version" => text(StatusCode::OK, &format!("{ISTIO_VERSION}-{BUILD_REVISION}-{BUILD_STATUS}")),
+            other => {
+                match other.strip_prefix("/debug/").and_then(|name| self.report(name, uri.query().unwrap_or(""))) {
+                    Some(Value::String(sentence)) => text(StatusCode::NOT_FOUND, &sentence),
+                    Some(value) => json_text(&value),
+                    None => text(StatusCode::NOT_FOUND, &format!("{other} is not served by the lab's pilot\n")),
+                }
+            }
         }
     }
 
@@ -132,7 +181,7 @@ impl Debug {
     }
 
     /// What `istioctl proxy-status` shows.
-    fn syncz(&self) -> Answer {
+    fn syncz(&self) -> Value {
         let of = |node: &NodeStatus| {
             let mut entry = Map::new();
             entry.insert("cluster_id".into(), "Kubernetes".into());
@@ -153,7 +202,7 @@ impl Debug {
             Value::Object(entry)
         };
         let nodes: Vec<Value> = self.server.status().iter().filter(|node| node.connected).map(of).collect();
-        json_text(&Value::Array(nodes))
+        Value::Array(nodes)
     }
 }
 

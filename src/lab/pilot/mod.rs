@@ -7,7 +7,9 @@
 //! ```
 
 pub(in crate::lab) mod certificates;
+mod config_dump;
 mod debug;
+mod debug_xds;
 pub(super) mod kinds;
 pub(super) mod log;
 pub(super) mod objects;
@@ -62,8 +64,15 @@ impl Follower {
 /// A running pilot. It ends when dropped.
 pub struct Pilot {
     debug: Arc<Debug>,
+    client: kube::Client,
+    authority: Arc<Authority>,
     tasks: Mutex<JoinSet<()>>,
 }
+
+/// istiod's port for debug over HTTP and for its version.
+pub const MONITORING_PORT: u16 = 15014;
+/// istiod's port for xDS over TLS; here, for debug over xDS, as istioctl asks it.
+pub const XDS_TLS_PORT: u16 = 15012;
 
 impl Pilot {
     /// Opens the socket and starts to watch. Returns at once; proxies are answered when every kind has
@@ -87,19 +96,29 @@ impl Pilot {
                 log.clone(),
             ));
         }
+        let (client, authority) = (config.client, config.mesh_authority.clone());
         let (asked, asked_for) = tokio::sync::watch::channel(0);
         let pusher = Pusher::new(server.clone(), config.mesh_authority, config.outside_root_pem, asked_for, log);
         let debug = Arc::new(Debug { server, progress: pusher.progress(), asked, wanted, network: config.network });
         tasks.spawn(pusher.run(changed, connections));
-        Ok(Pilot { debug, tasks: Mutex::new(tasks) })
+        Ok(Pilot { debug, client, authority, tasks: Mutex::new(tasks) })
     }
 
-    /// Serves istiod's debug interface on a listener made in istiod's pod: `/ready`,
-    /// `/version`, `/debug/push_status`, `/debug/syncz`, and the lab's own
-    /// `/debug/lab/synced?rv=N` and `/debug/lab/state`.
-    pub fn serve_debug(&self, listener: std::net::TcpListener) {
+    /// Serves on a listener made in istiod's pod: on [`MONITORING_PORT`] istiod's HTTP paths (`/ready`, `/version`,
+    /// `/debug/syncz` …) and the lab's own `/debug/lab/synced?rv=N` and `/debug/lab/state`; on [`XDS_TLS_PORT`] the same
+    /// debug reports over xDS, to whoever has a token of a ServiceAccount.
+    ///
+    /// # Errors
+    /// No certificate can be made for the TLS port.
+    pub fn serve(&self, pod: &str, port: u16, listener: std::net::TcpListener) -> std::io::Result<()> {
         let debug = self.debug.clone();
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.spawn(async move { debug.serve(listener).await });
+        if port == XDS_TLS_PORT {
+            let served = debug_xds::DebugXds::new(debug, self.client.clone(), &self.authority, pod)?;
+            tasks.spawn(async move { served.serve(listener).await });
+        } else {
+            tasks.spawn(async move { debug.serve(listener).await });
+        }
+        Ok(())
     }
 }

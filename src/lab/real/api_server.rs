@@ -30,6 +30,7 @@ impl RealApiServer {
     pub async fn start(
         parts: &RealParts,
         folder: &Path,
+        context: &str,
         ca: &Authority,
     ) -> Result<(RealApiServer, kube::Client), String> {
         let (Some(kube_apiserver), Some(etcd), Some(controllers)) =
@@ -105,13 +106,14 @@ impl RealApiServer {
         let admin = ca
             .issue(&administrator("kubernetes-admin"))
             .map_err(|error| format!("issuing a certificate for kubernetes-admin: {error}"))?;
-        let client = server::write_kubeconfig(folder, address, ca, &admin).await?;
+        let client = server::write_kubeconfig(folder, context, address, ca, &admin).await?;
         api.wait_until(|| is_ready(&client)).await?;
 
         let manager = ca
             .issue(&administrator("system:kube-controller-manager"))
             .map_err(|error| format!("issuing a certificate for the kube-controller-manager: {error}"))?;
-        let document = kubeconfig::document(address, &ca.root_pem(), &manager).map_err(|error| error.to_string())?;
+        let document =
+            kubeconfig::document(context, address, &ca.root_pem(), &manager).map_err(|error| error.to_string())?;
         keep("controller-manager.kubeconfig", &document)?;
         let mut argv = vec![controllers.display().to_string()];
         argv.extend(

@@ -55,6 +55,8 @@ fn mask(text: &str) -> String {
             (r"\b(\d+[smhd]){1,2}\b", "AGE"),
             (r"/tmp/(LIVE|MERGED)-\d+", "/tmp/$1"),
             (r"(?m)^W\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ ", "W "),
+            // How many of these are seen is a matter of time.
+            (r"(?m)^Waiting for deployment .*\n", ""),
             // diff's own lines hold file times.
             (r"(?m)^(---|\+\+\+) (\S+)\t.*$", "$1 $2"),
             (r"diff -u -N .*", "diff"),

@@ -232,7 +232,7 @@ impl Builder<'_> {
         };
         for (index, round) in rounds.iter().enumerate() {
             if self.total > MAX_STEPS {
-                return;
+                break;
             }
             let inner = self.scope.bindings.len();
             for (name, text) in round {

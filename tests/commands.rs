@@ -106,6 +106,42 @@ fn json_is_a_list_and_all_is_a_dump() {
     assert!(dump.endpoints.contains_key("outbound|8000||httpbin.other.svc.cluster.local"));
 }
 
+#[test]
+fn filters_take_what_istioctls_take() {
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let said = run(&with_seed(arguments));
+        assert_eq!(said.code, 0, "{}", said.err);
+        said.out.lines().skip(1).map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let sleep = "sleep-0.mesh-test";
+    let listeners = lines(&["pc", "listeners", sleep, "--port", "443", "--address", "0.0.0.0", "--type", "tcp"]);
+    assert!(!listeners.is_empty() && listeners.iter().all(|l| l.starts_with("0.0.0.0 443 ")), "{listeners:?}");
+    let clusters = lines(&["pc", "clusters", sleep, "--fqdn", "egressgateway", "--port", "15443", "--subset", "cnn"]);
+    assert_eq!(clusters.len(), 1, "{clusters:?}");
+    assert!(clusters[0].starts_with("istio-egressgateway.istio-system.svc.cluster.local 15443 cnn outbound"));
+    assert!(lines(&["pc", "clusters", sleep, "--direction", "inbound"]).iter().all(|l| l.contains(" inbound ")));
+    let routes = lines(&["pc", "routes", sleep, "--name", "80"]);
+    assert!(!routes.is_empty() && routes.iter().all(|l| l.starts_with("80 ")), "{routes:?}");
+    let gateway = "istio-egressgateway-0.istio-system";
+    let cluster = "outbound|443||httpbin.org";
+    let endpoints = lines(&["pc", "endpoints", gateway, "--cluster", cluster, "--status", "healthy"]);
+    assert_eq!(endpoints, ["httpbin.org:443 HEALTHY OK outbound|443||httpbin.org"]);
+    assert!(lines(&["pc", "endpoints", gateway, "--status", "unhealthy"]).is_empty());
+    let said = run(&with_seed(&["pc", "endpoints", gateway, "--cluster", cluster, "-o", "json"]));
+    let found: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert!(found.as_array().is_some_and(|all| all.iter().all(|a| a["clusterName"] == cluster)), "{found}");
+    let odd = run(&with_seed(&["pc", "routes", sleep, "--fqdn", "x"]));
+    assert_eq!(odd.code, 2);
+    assert!(odd.err.contains("--fqdn is a filter of clusters, not of routes"), "{}", odd.err);
+}
+
+#[test]
+fn secrets_that_the_configuration_asks_for() {
+    let said = run(&with_seed(&["pc", "secret", "istio-egressgateway-0.istio-system"]));
+    let rows: Vec<&str> = said.out.lines().collect();
+    assert_eq!(rows, ["RESOURCE NAME     TYPE", "ROOTCA            CA", "default           Cert Chain"]);
+}
+
 /// istioctl, reading the dump that `all -o json` writes, shows the same but for endpoints that clusters hold and
 /// for the sentence that stands where secrets would.
 #[test]

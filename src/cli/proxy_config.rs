@@ -6,11 +6,12 @@ use super::target::{Choice, TargetArgs};
 use super::{fail, offline};
 use crate::cluster::Cluster;
 use crate::envoy::Resources;
+use crate::envoy::filter::{self, Filter};
 use crate::envoy::table::{self, EndpointRow};
 use crate::mesh::Generated;
 use crate::xds::wire;
 use clap::{Args, ValueEnum};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,76 @@ pub struct ProxyConfig {
     /// Read this kubeconfig instead of $KUBECONFIG or ~/.kube/config.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+/// istioctl's own; each is for some of the lists.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Filters")]
+struct Filters {
+    /// Only listeners or endpoints of this address.
+    #[arg(long)]
+    address: Option<String>,
+    /// Only listeners, clusters or endpoints of this port.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Only listeners of this type: HTTP, TCP, HTTP+TCP.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only clusters whose name holds this.
+    #[arg(long)]
+    fqdn: Option<String>,
+    /// Only clusters of this direction: inbound, outbound.
+    #[arg(long)]
+    direction: Option<String>,
+    /// Only clusters whose subset holds this.
+    #[arg(long)]
+    subset: Option<String>,
+    /// Only the route configuration of this name.
+    #[arg(long)]
+    name: Option<String>,
+    /// Only endpoints of the cluster of this name.
+    #[arg(long)]
+    cluster: Option<String>,
+    /// Only endpoints of this status: healthy, unhealthy.
+    #[arg(long)]
+    status: Option<String>,
+}
+
+impl Filters {
+    /// The filters, or what is wrong with them: one that is not for this list.
+    fn read(&self, what: What) -> Result<Filter, String> {
+        use What::{All, Clusters, Endpoints, Listeners, Routes};
+        let given: [(&str, bool, &[What]); 9] = [
+            ("address", self.address.is_some(), &[Listeners, Endpoints]),
+            ("port", self.port.is_some(), &[Listeners, Clusters, Endpoints]),
+            ("type", self.kind.is_some(), &[Listeners]),
+            ("fqdn", self.fqdn.is_some(), &[Clusters]),
+            ("direction", self.direction.is_some(), &[Clusters]),
+            ("subset", self.subset.is_some(), &[Clusters]),
+            ("name", self.name.is_some(), &[Routes]),
+            ("cluster", self.cluster.is_some(), &[Endpoints]),
+            ("status", self.status.is_some(), &[Endpoints]),
+        ];
+        let odd = given.iter().find(|(_, set, of)| *set && what != All && !of.contains(&what));
+        if let Some((flag, _, of)) = odd {
+            let lists: Vec<&str> = of.iter().map(|what| what.name()).collect();
+            return Err(format!("--{flag} is a filter of {}, not of {}", lists.join(" and "), what.name()));
+        }
+        let text = |given: &Option<String>| given.clone().unwrap_or_default();
+        Ok(Filter {
+            address: text(&self.address),
+            port: self.port.unwrap_or(0).into(),
+            kind: text(&self.kind),
+            fqdn: text(&self.fqdn),
+            direction: text(&self.direction),
+            subset: text(&self.subset),
+            name: text(&self.name),
+            cluster: text(&self.cluster),
+            status: text(&self.status),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,8 +121,23 @@ enum What {
     Routes,
     #[value(aliases = ["endpoint", "ep"])]
     Endpoints,
+    #[value(aliases = ["secrets", "s"])]
+    Secret,
     #[value(alias = "a")]
     All,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Listeners => "listeners",
+            Self::Clusters => "clusters",
+            Self::Routes => "routes",
+            Self::Endpoints => "endpoints",
+            Self::Secret => "secret",
+            Self::All => "all",
+        }
+    }
 }
 
 /// What there is to show.
@@ -64,6 +150,10 @@ struct Shown {
 
 impl ProxyConfig {
     pub async fn run(mut self) -> i32 {
+        let filter = match self.filters.read(self.what) {
+            Ok(filter) => filter,
+            Err(why) => return fail(&why, 2),
+        };
         let proxy = match offline::proxy_of(self.proxy.take(), &mut self.files) {
             Ok(proxy) => proxy,
             Err(code) => return code,
@@ -79,27 +169,38 @@ impl ProxyConfig {
         };
         match shown {
             Ok(shown) => {
-                output::print(&self.text(shown));
+                output::print(&self.text(shown, &filter));
                 0
             }
             Err(code) => code,
         }
     }
 
-    fn text(&self, mut shown: Shown) -> String {
+    fn text(&self, mut shown: Shown, filter: &Filter) -> String {
+        let secrets = filter::secret_names(&shown.resources);
+        // The whole as a document is not filtered, as istioctl does not.
+        if self.what != What::All || self.output == Format::Table {
+            filter.apply(&mut shown.resources);
+        }
         // As JSON istioctl leaves listeners in the order in which Envoy has them.
         let kept = (self.output != Format::Table).then(|| shown.resources.listeners.clone());
         shown.resources.sort();
         if let Some(listeners) = kept {
             shown.resources.listeners = listeners;
         }
-        let Shown { resources, endpoints, own } = shown;
+        let Shown { resources, mut endpoints, own } = shown;
+        let assigned = endpoints.clone();
+        endpoints.retain(|row| filter.takes_endpoint(row));
         if self.output == Format::Table {
             return match self.what {
                 What::Listeners => table::listeners(&resources.listeners),
                 What::Clusters => table::clusters(&resources.clusters),
                 What::Routes => table::routes(&resources.routes),
                 What::Endpoints => table::endpoints(&endpoints),
+                What::Secret => match &own {
+                    Some((dump, _)) => table::secrets(&table::secret_rows(dump, jiff::Timestamp::now().as_second())),
+                    None => table::secret_names(&secrets),
+                },
                 What::All => table::all(&resources),
             };
         }
@@ -108,9 +209,16 @@ impl ProxyConfig {
             What::Listeners => Value::Array(resources.listeners),
             What::Clusters => Value::Array(resources.clusters),
             What::Routes => Value::Array(resources.routes),
-            What::Endpoints => match own {
-                Some((_, clusters)) => clusters["cluster_statuses"].clone(),
-                None => Value::Array(resources.endpoints),
+            What::Endpoints => {
+                let all = match own {
+                    Some((_, clusters)) => clusters["cluster_statuses"].as_array().cloned().unwrap_or_default(),
+                    None => resources.endpoints,
+                };
+                Value::Array(filter.with_endpoints(all, &assigned))
+            }
+            What::Secret => match own {
+                Some((dump, _)) => secrets_section(&dump),
+                None => secrets.into_iter().map(|(name, kind)| json!({"name": name, "type": kind})).collect(),
             },
         };
         output::document(&value, self.output)
@@ -154,6 +262,17 @@ impl ProxyConfig {
         let endpoints = table::live_endpoint_rows(&clusters);
         Ok(Shown { resources, endpoints, own: Some((dump, clusters)) })
     }
+}
+
+/// The part of a dump that istioctl prints of secrets.
+fn secrets_section(dump: &Value) -> Value {
+    let sections = dump["configs"].as_array().into_iter().flatten();
+    let found = sections.into_iter().find(|s| s["@type"].as_str().is_some_and(|t| t.ends_with("SecretsConfigDump")));
+    let mut section = found.cloned().unwrap_or_else(|| json!({}));
+    if let Value::Object(fields) = &mut section {
+        fields.shift_remove("@type");
+    }
+    section
 }
 
 /// lowerCamelCase names, as istioctl prints them. A type that is not known stays as Envoy's admin wrote it.

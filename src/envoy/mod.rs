@@ -6,6 +6,7 @@
 mod access_log;
 mod cluster;
 mod dump;
+pub mod filter;
 mod json;
 mod listener;
 mod log_format;

@@ -49,17 +49,17 @@ pub(super) fn chains(listener: &Value) -> impl Iterator<Item = &Value> {
     list(listener, &["filter_chains"]).iter().chain(field(listener, "default_filter_chain"))
 }
 
-fn addresses(listener: &Value) -> Vec<String> {
+pub(in crate::envoy) fn addresses(listener: &Value) -> Vec<String> {
     let more =
         list(listener, &["additional_addresses"]).iter().map(|a| text(a, &["address", "socket_address", "address"]));
     std::iter::once(text(listener, &["address", "socket_address", "address"])).chain(more).collect()
 }
 
-fn port(listener: &Value) -> u64 {
+pub(in crate::envoy) fn port(listener: &Value) -> u64 {
     number(listener, &["address", "socket_address", "port_value"]).unwrap_or(0)
 }
 
-fn kind(listener: &Value) -> &'static str {
+pub(in crate::envoy) fn kind(listener: &Value) -> &'static str {
     let filters = || chains(listener).flat_map(|chain| list(chain, &["filters"]));
     let http = filters().any(|f| text(f, &["name"]) == HTTP);
     let tcp = filters().any(|f| text(f, &["name"]) == TCP && !drops(f));

@@ -4,6 +4,7 @@
 mod endpoints;
 mod listeners;
 mod matching;
+mod secrets;
 
 use super::cluster::ClusterName;
 use super::json::{at, field, list, text};
@@ -12,6 +13,8 @@ use serde_json::Value;
 
 pub use endpoints::{EndpointRow, endpoint_rows, endpoints, live_endpoint_rows};
 pub use listeners::listeners;
+pub(super) use listeners::{addresses, kind, port};
+pub use secrets::{SecretRow, secret_names, secret_rows, secrets};
 
 /// SERVICE FQDN, PORT, SUBSET, DIRECTION, TYPE, DESTINATION RULE.
 pub fn clusters(clusters: &[Value]) -> String {

@@ -42,6 +42,13 @@ pub fn outbound(node: &Node, subject: &Subject) -> Option<String> {
     pattern(node, "outboundClusterStatName").map(|p| subject.fill(p))
 }
 
+/// By `inboundClusterStatName` as listeners have it, which know no target port and leave its variable as it is.
+pub fn inbound_listener(node: &Node, subject: &Subject) -> Option<String> {
+    const TARGET: &str = "%TARGET_PORT%";
+    let parts = pattern(node, "inboundClusterStatName")?.split(TARGET).map(|part| subject.fill(part));
+    Some(parts.collect::<Vec<_>>().join(TARGET))
+}
+
 /// By `inboundClusterStatName`; `None` when there is no pattern.
 pub fn inbound(node: &Node, subject: &Subject) -> Option<String> {
     pattern(node, "inboundClusterStatName").map(|p| subject.fill(p))

@@ -373,7 +373,9 @@ fn apply_proxy_protocol(draft: &mut Draft, protocol: &Value) {
             draft.set("transportSocket", wrap("envoy.transport_sockets.upstream_proxy_protocol", inner));
         }
         None if !has_matches => {
-            let inner = crate::mesh::tls::raw_buffer();
+            let mut inner = crate::mesh::tls::raw_buffer();
+            // Its short name here, as istiod has it.
+            inner["name"] = Value::from("raw_buffer");
             draft.set("transportSocket", wrap("envoy.transport_sockets.upstream_proxy_protocol", inner));
         }
         None => {}

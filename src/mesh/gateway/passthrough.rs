@@ -41,6 +41,7 @@ pub fn chains(node: &Node, server: &Server) -> Vec<Chain> {
                     cluster: cluster.clone(),
                     subset: subset.to_owned(),
                     rule,
+                    protocol: port.protocol,
                     passed_through: true,
                 };
                 out.push(Chain {

@@ -7,6 +7,7 @@ use crate::mesh::duration::canonical;
 use crate::mesh::json::{flag, message, present, put, text, unsigned};
 use crate::mesh::node::Node;
 use crate::mesh::policy::authorization;
+use crate::mesh::protocol::Protocol;
 use crate::mesh::registry::service::{Port, Service};
 use crate::mesh::stat_name::{self, Subject};
 use crate::mesh::{metrics, telemetry};
@@ -64,6 +65,8 @@ pub struct Destination<'a> {
     pub cluster: String,
     pub subset: String,
     pub rule: Option<&'a DestinationRule>,
+    /// Of the port: some protocols have a filter of their own.
+    pub protocol: Protocol,
     /// Traffic of the mesh that is passed on as it is: no tunnel, and nothing to authorize here.
     pub passed_through: bool,
 }
@@ -76,11 +79,26 @@ pub fn single(node: &Node, class: Class, destination: &Destination) -> Vec<Value
     apply_hash(&mut fields, destination.rule, &destination.subset);
     if destination.passed_through {
         let mut filters = metrics::filters(node, class);
-        filters.push(tcp_proxy(node, class, fields, true));
+        filters.extend(stack(tcp_proxy(node, class, fields, true), destination.protocol));
         return filters;
     }
     apply_tunnel(&mut fields, destination.rule, &destination.subset);
-    complete(node, class, tcp_proxy(node, class, fields, true))
+    complete(node, class, tcp_proxy(node, class, fields, true), destination.protocol)
+}
+
+/// The proxy, behind the filter that reads its protocol if there is one.
+fn stack(proxy: Value, protocol: Protocol) -> Vec<Value> {
+    if protocol != Protocol::Mongo {
+        return vec![proxy];
+    }
+    let reader = json!({
+        "name": "envoy.filters.network.mongo_proxy",
+        "typedConfig": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy",
+            "statPrefix": proxy["typedConfig"]["statPrefix"],
+        },
+    });
+    vec![reader, proxy]
 }
 
 /// Idle timeout and longest duration of connections, by the rule for the first destination.
@@ -97,10 +115,10 @@ fn proxy_fields(node: &Node, rule: Option<&DestinationRule>) -> Map<String, Valu
 }
 
 /// The authorization filters, then the proxy.
-pub fn complete(node: &Node, class: Class, proxy: Value) -> Vec<Value> {
+pub fn complete(node: &Node, class: Class, proxy: Value, protocol: Protocol) -> Vec<Value> {
     let mut filters = authorization::tcp_filters(node, class);
     filters.extend(metrics::filters(node, class));
-    filters.push(proxy);
+    filters.extend(stack(proxy, protocol));
     filters
 }
 
@@ -131,6 +149,7 @@ pub fn routed(node: &Node, class: Class, routes: &[Value], port: &Port, owner: &
                 cluster,
                 subset: text(&first["destination"]["subset"]).to_owned(),
                 rule,
+                protocol: port.protocol,
                 passed_through: false,
             },
         );
@@ -149,7 +168,7 @@ pub fn routed(node: &Node, class: Class, routes: &[Value], port: &Port, owner: &
     fields.insert("weightedClusters".to_owned(), json!({"clusters": clusters}));
     apply_hash(&mut fields, rule, "");
     apply_tunnel(&mut fields, rule, "");
-    complete(node, class, tcp_proxy(node, class, fields, true))
+    complete(node, class, tcp_proxy(node, class, fields, true), port.protocol)
 }
 
 fn apply_hash(fields: &mut Map<String, Value>, rule: Option<&DestinationRule>, subset: &str) {

@@ -43,7 +43,15 @@ impl Policies {
 
 /// Filters before a TCP proxy.
 pub fn tcp_filters(node: &Node, class: Class) -> Vec<Value> {
-    filters(node, class, true)
+    if class == Class::SidecarOutbound { Vec::new() } else { own_tcp_filters(node) }
+}
+
+/// The same, of a chain that has them whatever its class: towards wildcard hosts that DNS resolves by the SNI istiod
+/// applies the workload's policies on the way out, too.
+pub fn own_tcp_filters(node: &Node) -> Vec<Value> {
+    let mut out = custom(node, true);
+    out.extend(decided(node, true));
+    out
 }
 
 /// Filters of an HTTP connection manager that decide by provider, before JWT authentication.
@@ -54,15 +62,6 @@ pub fn custom_http_filters(node: &Node, class: Class) -> Vec<Value> {
 /// The other filters of an HTTP connection manager.
 pub fn http_filters(node: &Node, class: Class) -> Vec<Value> {
     if class == Class::SidecarOutbound { Vec::new() } else { decided(node, false) }
-}
-
-fn filters(node: &Node, class: Class, tcp: bool) -> Vec<Value> {
-    if class == Class::SidecarOutbound {
-        return Vec::new();
-    }
-    let mut out = custom(node, tcp);
-    out.extend(decided(node, tcp));
-    out
 }
 
 fn decided(node: &Node, tcp: bool) -> Vec<Value> {

@@ -12,7 +12,7 @@ use super::report::Report;
 use endpoint::Endpoint;
 use kubernetes::Target;
 use service::{Registry, Resolution, Service};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// All services of the mesh.
@@ -22,6 +22,8 @@ pub struct ServiceRegistry {
     public: Vec<Arc<Service>>,
     /// Services exported to single namespaces.
     exported: HashMap<String, Vec<Arc<Service>>>,
+    /// Services of ServiceEntries, in Istio's order.
+    external: Vec<Arc<Service>>,
     /// Host name, then namespace.
     by_host: HashMap<String, BTreeMap<String, Arc<Service>>>,
     /// Namespace and host name; External endpoints come before Kubernetes ones.
@@ -70,6 +72,9 @@ impl ServiceRegistry {
             if keep {
                 by_namespace.insert(service.namespace.clone(), service.clone());
             }
+            if service.registry == Registry::External {
+                registry.external.push(service.clone());
+            }
             let export = if service.export_to.is_empty() { &mesh.default_service_export } else { &service.export_to };
             if export.contains("*") {
                 registry.public.push(service);
@@ -107,13 +112,14 @@ impl ServiceRegistry {
     /// The ports of ServiceEntries that a workload of this address and namespace serves.
     pub fn targets_at(&self, address: &str, namespace: &str) -> Vec<Target> {
         let mut out = Vec::new();
-        for service in self.by_host.values().filter_map(|n| n.get(namespace)) {
-            if service.registry == Registry::Kubernetes {
-                continue;
-            }
+        let mut seen = HashSet::new();
+        for service in self.external.iter().filter(|s| s.namespace == namespace) {
             for endpoint in self.endpoints(service).iter().filter(|e| e.address == address) {
                 let Some(port) = endpoint.port_key.and_then(|key| service.port(key)) else { continue };
-                out.push(Target { service: service.clone(), port: port.clone(), target: endpoint.port });
+                // A host with several addresses is several services, a host of several entries has all their endpoints.
+                if port.name == endpoint.port_name && seen.insert((&service.hostname, port.number, endpoint.port)) {
+                    out.push(Target { service: service.clone(), port: port.clone(), target: endpoint.port });
+                }
             }
         }
         out

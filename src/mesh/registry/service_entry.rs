@@ -311,15 +311,33 @@ pub fn selected_workload_entries(
     service: &Service,
 ) -> Vec<Endpoint> {
     let mut out = Vec::new();
-    for object in objects.get("WorkloadEntry").into_iter().flatten().filter(|w| w.namespace == service.namespace) {
+    let of_kind = |kind: &str| objects.get(kind).into_iter().flatten().filter(|o| o.namespace == service.namespace);
+    let Some(source) = of_kind("Service").find(|s| s.name == service.name) else { return out };
+    for object in of_kind("WorkloadEntry") {
         let one = workload(object.spec(), &object.namespace, &object.name, &object.labels, mesh);
         if one.endpoint.address.parse::<IpAddr>().is_err() || !labels_match(&service.selector, &one.endpoint.labels) {
             continue;
         }
         for port in &service.ports {
-            let target = one.ports.get(&port.name).copied().filter(|p| *p > 0).unwrap_or(port.number);
+            let Some(target) = workload_port(source.spec(), port, &one.ports) else { continue };
             out.push(Endpoint { port: target, port_name: port.name.clone(), ..one.endpoint.clone() });
         }
     }
     out
+}
+
+/// Where a workload serves a port of a Service: by the name of the target port, or of the port when its target is a
+/// number. `None` when the target has a name that the workload does not know.
+fn workload_port(service: &Value, port: &Port, known: &BTreeMap<String, u32>) -> Option<u32> {
+    let spec = list(&service["ports"])
+        .iter()
+        .find(|p| text(&p["name"]) == port.name || unsigned(&p["port"]) == port.number)
+        .unwrap_or(&Value::Null);
+    let (number, named) = (unsigned(&spec["targetPort"]), text(&spec["targetPort"]));
+    let name = if number > 0 { text(&spec["name"]) } else { named };
+    match known.get(name).copied().filter(|p| *p > 0) {
+        Some(given) => Some(given),
+        None if !named.is_empty() => None,
+        None => Some(if number > 0 { number } else { port.number }),
+    }
 }

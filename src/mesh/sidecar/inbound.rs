@@ -258,10 +258,11 @@ fn chain(node: &Node, inbound: &Inbound, form: &Form) -> Value {
             port_name: &inbound.port_name,
             target_port: 0,
         };
-        let stat_prefix = stat_name::inbound(node, &subject).unwrap_or_else(|| inbound.cluster.clone());
+        let stat_prefix = stat_name::inbound_listener(node, &subject).unwrap_or_else(|| inbound.cluster.clone());
         fields.insert("statPrefix".to_owned(), Value::from(stat_prefix));
         fields.insert("cluster".to_owned(), Value::from(inbound.cluster.as_str()));
-        complete(node, Class::SidecarInbound, tcp_proxy(node, Class::SidecarInbound, fields, true))
+        let proxy = tcp_proxy(node, Class::SidecarInbound, fields, true);
+        complete(node, Class::SidecarInbound, proxy, inbound.protocol)
     };
     let mut out = into_map(json!({
         "name": inbound.name(form.http),

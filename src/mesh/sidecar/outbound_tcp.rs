@@ -9,6 +9,7 @@ use crate::mesh::listener::chain::Chain;
 use crate::mesh::listener::network::{Destination, routed, single};
 use crate::mesh::node::Node;
 use crate::mesh::object::config_metadata;
+use crate::mesh::policy::authorization;
 use crate::mesh::registry::service::{Port, Service};
 use crate::mesh::route::alternate_hosts;
 use crate::mesh::scope::EgressListener;
@@ -130,12 +131,14 @@ fn default_chain(node: &Node, service: &Arc<Service>, port: &Port) -> Chain {
             cluster,
             subset: String::new(),
             rule: rule.map(|r| &**r),
+            protocol: port.protocol,
             passed_through: false,
         },
     );
     if service.is_wildcard_dynamic() {
         let before_proxy = filters.len().saturating_sub(1);
         filters.insert(before_proxy, forward_proxy::sni_filter(&service.hostname, port.number));
+        filters.splice(0..0, authorization::own_tcp_filters(node));
     }
     let mut origins = vec![service.origin.clone()];
     origins.extend(rule.map(|r| r.policy_origin.clone()));

@@ -15,7 +15,11 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// After a status that the API did not take.
+const REFUSED: Duration = Duration::from_secs(1);
 
 /// A pod that the agent has taken up.
 pub struct Pod {
@@ -130,7 +134,11 @@ impl Pod {
                     Ok(_) => written = Some(status),
                     // Deleted under us: the watch tells the agent.
                     Err(kube::Error::Api(refusal)) if refusal.code == 404 || refusal.code == 409 => return,
-                    Err(error) => config.complain(&format!("status of pod {}/{}: {error}", self.namespace, self.name)),
+                    Err(error) => {
+                        config.complain(&format!("status of pod {}/{}: {error}", self.namespace, self.name));
+                        // What the API refuses now it tends to refuse at once again.
+                        let _ = tokio::time::timeout(REFUSED, ending.changed()).await;
+                    }
                 }
                 continue;
             }

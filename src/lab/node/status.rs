@@ -45,7 +45,8 @@ pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
-/// The `status` of a pod whose containers stand as given.
+/// The `status` of a pod whose containers stand as given. The `qosClass` is the API server's: it is set at creation and
+/// no other is taken afterwards.
 pub fn of(
     pod: &Pod,
     ip: Option<Ipv4Addr>,
@@ -99,7 +100,6 @@ pub fn of(
         ],
         "hostIP": "10.244.0.1",
         "hostIPs": [{ "ip": "10.244.0.1" }],
-        "qosClass": "BestEffort",
         "startTime": seconds(started),
         "containerStatuses": main.iter().map(|c| container_status(c, state(c))).collect::<Vec<_>>(),
     });

@@ -12,6 +12,7 @@ use std::path::Path;
 /// Names in the lab's folder.
 const CLIENT_CA: &str = "api-ca.pem";
 const ACCOUNT_KEY: &str = "service-accounts.key";
+const ACCOUNT_PUBLIC_KEY: &str = "service-accounts.pub";
 /// Who issues the tokens of ServiceAccounts, and whom they are for.
 const ISSUER: &str = "https://kubernetes.default.svc";
 const AUDIENCES: &str = "https://kubernetes.default.svc,istio-ca";
@@ -51,6 +52,7 @@ impl RealApiServer {
         keep(CLIENT_CA, &ca.root_pem())?;
         let account_key = rcgen::KeyPair::generate().map_err(|error| format!("making a key: {error}"))?;
         keep(ACCOUNT_KEY, &account_key.serialize_pem())?;
+        keep(ACCOUNT_PUBLIC_KEY, &account_key.public_key_pem())?;
         identity("kube-apiserver", server_leaf())?;
         identity("kube-apiserver-client", administrator("kube-apiserver-kubelet-client"))?;
 
@@ -86,7 +88,7 @@ impl RealApiServer {
                 ("tls-private-key-file", at("kube-apiserver.key")),
                 ("client-ca-file", at(CLIENT_CA)),
                 ("service-account-issuer", ISSUER.into()),
-                ("service-account-key-file", at(ACCOUNT_KEY)),
+                ("service-account-key-file", at(ACCOUNT_PUBLIC_KEY)),
                 ("service-account-signing-key-file", at(ACCOUNT_KEY)),
                 ("api-audiences", AUDIENCES.into()),
                 ("service-cluster-ip-range", SERVICES.into()),

@@ -313,7 +313,9 @@ pub fn selected_workload_entries(
     let mut out = Vec::new();
     let of_kind = |kind: &str| objects.get(kind).into_iter().flatten().filter(|o| o.namespace == service.namespace);
     let Some(source) = of_kind("Service").find(|s| s.name == service.name) else { return out };
-    for object in of_kind("WorkloadEntry") {
+    let mut entries: Vec<&Object> = of_kind("WorkloadEntry").collect();
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    for object in entries {
         let one = workload(object.spec(), &object.namespace, &object.name, &object.labels, mesh);
         if one.endpoint.address.parse::<IpAddr>().is_err() || !labels_match(&service.selector, &one.endpoint.labels) {
             continue;

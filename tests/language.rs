@@ -107,6 +107,19 @@ fn texts() -> Vec<(String, String)> {
     files.filter_map(|f| Some((f.display().to_string(), std::fs::read_to_string(&f).ok()?))).collect()
 }
 
+fn heredoc(verb: &syntax::Verb) -> Option<&syntax::Heredoc> {
+    match verb {
+        syntax::Verb::Apply(syntax::Manifests::Heredoc(heredoc)) => Some(heredoc),
+        syntax::Verb::Patch { patch, .. } => Some(patch),
+        syntax::Verb::Expect(expect) => match &expect.what {
+            syntax::Expectation::Config { document } => Some(document),
+            syntax::Expectation::Resource { document, .. } => document.as_ref(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// What a text says, without where it says it: statements with their spans left out, heredocs as they are read.
 fn meaning(name: &str, text: &str) -> Vec<String> {
     let source = Arc::new(diag::Source { name: name.into(), text: text.into() });
@@ -115,7 +128,7 @@ fn meaning(name: &str, text: &str) -> Vec<String> {
     let mut out: Vec<String> = vec![];
     for statement in &parsed.statements {
         out.push(SPANS.replace_all(&format!("{:?}", statement.verb), "").into_owned());
-        if let syntax::Verb::Apply(syntax::Manifests::Heredoc(heredoc)) = &statement.verb {
+        if let Some(heredoc) = heredoc(&statement.verb) {
             let body = &text[heredoc.body.clone()];
             let depth = |l: &str| l.len() - l.trim_start_matches(' ').len();
             let common = body.lines().filter(|l| !l.trim().is_empty()).map(depth).min().unwrap_or(0);

@@ -4,6 +4,7 @@
 use super::manifest;
 use super::objects;
 use super::places::Roots;
+use super::text;
 use crate::diag::suggest::nearest;
 use crate::diag::{Diagnostic, Place, Source};
 use crate::plan::{Expanded, Inline, ManifestObject, Manifests};
@@ -50,6 +51,23 @@ impl Manifests for Files<'_> {
             source: inline.source.clone(),
             span: inline.in_source(&span),
         })
+    }
+
+    fn document(&self, inline: &Inline, place: &Place) -> Result<serde_json::Value, Vec<Diagnostic>> {
+        objects::document(&inline.text, place, &|span| Place {
+            source: inline.source.clone(),
+            span: inline.in_source(&span),
+        })
+    }
+
+    fn steps(&self, word: &Expanded, place: &Place) -> Result<Arc<Source>, Vec<Diagnostic>> {
+        let found = self.find(word, place).map_err(|d| vec![*d])?;
+        let path = &found[0];
+        let shown = self.roots.shown(path);
+        let text = text::read(path, super::MAX_SCENARIO).map_err(|why| {
+            vec![Diagnostic::error("E0310", format!("cannot read {shown}: {why}")).at(place.clone(), "")]
+        })?;
+        Ok(Arc::new(Source { name: shown, text }))
     }
 }
 

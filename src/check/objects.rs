@@ -27,6 +27,17 @@ pub fn read(
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
+/// The one document of a text.
+pub fn document(text: &str, whole: &Place, place: &dyn Fn(Range<usize>) -> Place) -> Result<Value, Vec<Diagnostic>> {
+    let mut documents = yaml::read(text).map_err(|e| vec![yaml_error(*e, place)])?;
+    if documents.len() == 1 {
+        return Ok(documents.remove(0).value);
+    }
+    let title = if documents.is_empty() { "nothing stands here" } else { "one document stands here" };
+    let d = Diagnostic::error("E0307", title).at(whole.clone(), format!("{} documents", documents.len()));
+    Err(vec![d])
+}
+
 pub(super) fn yaml_error(e: YamlError, place: &dyn Fn(Range<usize>) -> Place) -> Diagnostic {
     let mut d = Diagnostic::error(e.code, e.title).at(place(e.span), e.label);
     if let Some((span, label)) = e.other {

@@ -59,7 +59,7 @@ pub(super) fn probes(scenario: &Scenario) -> Vec<Probe<'_>> {
 }
 
 fn is_about_probe(what: &Expectation) -> bool {
-    !matches!(what, Expectation::Listener { .. } | Expectation::Cluster { .. } | Expectation::List { .. })
+    !what.is_about_state()
 }
 
 fn nothing_checked(scenario: &Scenario, found: &mut Vec<Diagnostic>) {
@@ -210,14 +210,14 @@ fn served(index: &Index<'_>, host: &str) -> Option<String> {
     None
 }
 
-/// The lesson of `expect route`: for what passes as TLS there is none. Anything else is not judged yet.
+/// The lesson of `expect route`: for what passes as TLS there is none.
 pub fn route(
     name: &str,
     place: &Place,
     objects: &[ManifestObject],
     ambient: &[ManifestObject],
     namespace: &str,
-) -> Diagnostic {
+) -> Option<Diagnostic> {
     let index = Index::new(objects, ambient, namespace);
     let host = name.split(':').next().unwrap_or(name);
     let server =
@@ -236,15 +236,9 @@ pub fn route(
                 Some((entry, i)) => Diagnostic::error("E0240", format!("{host} is reached as TLS: it has no route"))
                     .at(place.clone(), "SNI chains have no route; look at the listener and the path")
                     .at(entry.at(&format!("/spec/ports/{i}/protocol")), "TLS, which no proxy on the way opens"),
-                None => {
-                    return Diagnostic::error(
-                        "E0106",
-                        "`expect route` is part of the language, but not of this version",
-                    )
-                    .at(place.clone(), "not judged yet");
-                }
+                None => return None,
             }
         }
     };
-    d.help(format!("write expect listener PORT sni {host}, and expect path CLIENT -> GATEWAY:PORT -> {host}:443"))
+    Some(d.help(format!("write expect listener PORT sni {host}, and expect path CLIENT -> GATEWAY:PORT -> {host}:443")))
 }

@@ -86,7 +86,7 @@ pub const CODES: &[Code] = &[
     code(
         "E0116",
         "a header behind a step",
-        "Headers (title, namespace, gateway, require, set, let, within) hold for a whole file or scenario, so they stand before its first step.",
+        "Headers (title, namespace, gateway, require, set, let, within, include, only, skip, disruptive, and the blocks steps and setup) hold for a whole file or scenario, so they stand before its first step.",
     ),
     code("E0117", "given twice", "A header or modifier that can hold only one value is given a second time."),
     code(
@@ -107,6 +107,21 @@ pub const CODES: &[Code] = &[
     code("E0122", "nested too deep", "Blocks may be nested 32 deep."),
     code("E0123", "a block without steps", "Nothing would be repeated."),
     code("E0124", "too many steps", "Loops multiply. A file repeats to 1000000 steps at most."),
+    code(
+        "E0125",
+        "a block where it has no place",
+        "`steps`, `setup` and `cleanup` stand in a file or a scenario, never in another block.",
+    ),
+    code(
+        "E0126",
+        "not a file to be included",
+        "An included file holds named steps (`steps NAME … end`), `set`, `let` and `include`. Anything else in it would never run.",
+    ),
+    code(
+        "E0127",
+        "steps that do themselves",
+        "`do` puts the named steps where it stands; steps that name themselves would never end.",
+    ),
     code("E0201", "unknown name", "No `set`, `let`, `for` or `capture` above gives this name a value."),
     code(
         "E0202",
@@ -149,6 +164,19 @@ pub const CODES: &[Code] = &[
         "on which proxy?",
         "Without `on NAME` a list or cluster is that of the last exec's workload, and there is none.",
     ),
+    code("E0212", "no such steps", "`do` names steps of this file or of a file that it includes."),
+    code("E0213", "as many words as parameters", "`do NAME` takes one word for each parameter of `steps NAME …`."),
+    code(
+        "E0214",
+        "changed since when?",
+        "`expect only … changed` compares with the last `capture NAME = clusters|listeners|routes on PROXY` of that proxy.",
+    ),
+    code(
+        "E0215",
+        "rejected: which change?",
+        "`expect rejected` stands right below the `apply`, `patch`, `scale` or `delete` that is to be refused.",
+    ),
+    code("E0216", "curl does not say", "Which TLS version was agreed on is told by `curl -v` only."),
     code(
         "E0240",
         "a route asked of TLS passthrough",
@@ -231,6 +259,7 @@ pub const CODES: &[Code] = &[
         "a modifier is handed to the command",
         "Behind `exec` all words belong to the command. `within` and its like stand on an `expect`.",
     ),
+    code("W0236", "steps that are never done", "No `do` names them: they would never run."),
     code(
         "W0236",
         "TLS twice",

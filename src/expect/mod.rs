@@ -166,6 +166,7 @@ fn find(what: &Expectation, negated: bool, evidence: &Evidence) -> Finding {
             cluster::cluster(&wanted, on.as_ref(), negated, evidence)
         }
         Expectation::List { list, on, compare } => lists::compare(*list, on.as_ref(), compare, evidence),
+        _ => Finding::not_shown("this version does not judge it", ""),
     }
 }
 
@@ -199,6 +200,7 @@ fn described(what: &Expectation, evidence: &Evidence) -> (&'static str, String) 
         Expectation::Listener { port, .. } => (code::LISTENER, format!("listener {port}")),
         Expectation::Cluster { host, .. } => (code::CLUSTER, format!("cluster {host}")),
         Expectation::List { list, .. } => (code::LIST, lists::noun(*list).to_string()),
+        _ => (code::LIST, String::new()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Statements → scenarios with their blocks: which headers hold for what, where `for` ends, and
-//! everything that stands in the wrong place.
+//! Statements → scenarios with their blocks: which headers hold for what, where `for`, `steps`, `setup` and
+//! `cleanup` end, and everything that stands in the wrong place.
 
 use crate::diag::{Diagnostic, Place, Source};
 use crate::syntax::{Name, Span, Statement, Verb, Word};
@@ -12,7 +12,24 @@ const MAX_DEPTH: usize = 32;
 pub struct FileBlocks<'a> {
     /// Headers and teaching before the first `scenario` line, or of a file without one.
     pub headers: Vec<&'a Statement>,
+    pub around: Around<'a>,
     pub scenarios: Vec<ScenarioBlock<'a>>,
+}
+
+/// The blocks that stand with the headers of a file or a scenario.
+#[derive(Debug, Default)]
+pub struct Around<'a> {
+    pub named: Vec<NamedSteps<'a>>,
+    pub setup: Option<(&'a Statement, Vec<Node<'a>>)>,
+    pub cleanup: Option<(&'a Statement, Vec<Node<'a>>)>,
+}
+
+/// `steps NAME PARAMETER…`.
+#[derive(Debug)]
+pub struct NamedSteps<'a> {
+    pub name: &'a Name,
+    pub parameters: &'a [Name],
+    pub body: Vec<Node<'a>>,
 }
 
 #[derive(Debug)]
@@ -20,6 +37,7 @@ pub struct ScenarioBlock<'a> {
     /// `None`: the file has no `scenario` line and is one itself.
     pub line: Option<(&'a Statement, &'a Word, &'a [Name])>,
     pub headers: Vec<&'a Statement>,
+    pub around: Around<'a>,
     pub body: Vec<Node<'a>>,
 }
 
@@ -42,10 +60,25 @@ pub enum Over<'a> {
     },
 }
 
+/// What a block is.
+enum Opened<'a> {
+    For(&'a Statement, Over<'a>),
+    Named { name: &'a Name, parameters: &'a [Name] },
+    Setup(&'a Statement),
+    Cleanup(&'a Statement),
+}
+
+impl Opened<'_> {
+    /// Its steps run elsewhere: they are none of the scenario's own.
+    fn is_aside(&self) -> bool {
+        !matches!(self, Opened::For(..))
+    }
+}
+
 /// A block that is not closed yet.
 struct Open<'a> {
-    /// `None`: a line that could not be read, or a `for` too deep; its steps are still checked.
-    node: Option<(&'a Statement, Over<'a>)>,
+    /// `None`: a line that could not be read, or a block too deep; its steps are still checked.
+    node: Option<Opened<'a>>,
     opened: Span,
     body: Vec<Node<'a>>,
 }
@@ -54,7 +87,7 @@ pub fn blocks<'a>(source: &Arc<Source>, statements: &'a [Statement], errors: &mu
     let has_scenarios = statements.iter().any(|s| matches!(s.verb, Verb::Scenario { .. }));
     let mut cutter = Cutter {
         source,
-        file: FileBlocks { headers: vec![], scenarios: vec![] },
+        file: FileBlocks { headers: vec![], around: Around::default(), scenarios: vec![] },
         open: vec![],
         stepped: None,
         stray: false,
@@ -62,13 +95,25 @@ pub fn blocks<'a>(source: &Arc<Source>, statements: &'a [Statement], errors: &mu
         errors,
     };
     if !has_scenarios {
-        cutter.file.scenarios.push(ScenarioBlock { line: None, headers: vec![], body: vec![] });
+        cutter.file.scenarios.push(ScenarioBlock::of(None));
     }
     for statement in statements {
         cutter.statement(statement);
     }
     cutter.close_all("the file ends");
-    cutter.file
+    let mut file = cutter.file;
+    // A file of named steps alone is there to be included: it is no scenario.
+    let is_library = !has_scenarios && !file.around.named.is_empty() && file.around.setup.is_none();
+    if is_library && file.around.cleanup.is_none() && file.scenarios.iter().all(|s| s.body.is_empty()) {
+        file.scenarios.clear();
+    }
+    file
+}
+
+impl<'a> ScenarioBlock<'a> {
+    fn of(line: Option<(&'a Statement, &'a Word, &'a [Name])>) -> Self {
+        ScenarioBlock { line, headers: vec![], around: Around::default(), body: vec![] }
+    }
 }
 
 struct Cutter<'a, 'e> {
@@ -98,7 +143,7 @@ impl<'a> Cutter<'a, '_> {
                 self.close_all("the next scenario starts");
                 self.stepped = None;
                 let line = Some((statement, title, tags.as_slice()));
-                self.file.scenarios.push(ScenarioBlock { line, headers: vec![], body: vec![] });
+                self.file.scenarios.push(ScenarioBlock::of(line));
             }
             Verb::Title(_)
             | Verb::Namespace(_)
@@ -106,20 +151,27 @@ impl<'a> Cutter<'a, '_> {
             | Verb::Require(_)
             | Verb::Set { .. }
             | Verb::Let { .. }
-            | Verb::Within(_) => self.header(statement),
-            Verb::Text(_) | Verb::Criteria(_) | Verb::See(_) => self.keep_header(statement),
+            | Verb::Within(_)
+            | Verb::Include(_)
+            | Verb::OnlyOn { .. }
+            | Verb::SkipIf { .. }
+            | Verb::Disruptive { .. } => self.header(statement),
+            Verb::Text(_) | Verb::Criteria(_) | Verb::See(_) | Verb::Trap { .. } => self.keep_header(statement),
             Verb::For { name, words } => {
-                let over = Some((statement, Over::Words { name, words }));
-                self.open_block(statement, over);
+                self.open_block(statement, Some(Opened::For(statement, Over::Words { name, words })))
             }
             Verb::ForTable => {
-                self.open_block(statement, Some((statement, Over::Table { names: vec![], rows: vec![] })))
+                let over = Over::Table { names: vec![], rows: vec![] };
+                self.open_block(statement, Some(Opened::For(statement, over)))
             }
+            Verb::Steps { name, parameters } => self.open_aside(statement, Opened::Named { name, parameters }),
+            Verb::Setup => self.open_aside(statement, Opened::Setup(statement)),
+            Verb::Cleanup => self.open_aside(statement, Opened::Cleanup(statement)),
             Verb::Row(cells) => self.row(statement, cells),
             Verb::End => self.end(statement),
             Verb::Broken(broken) => {
                 // Kept as a step, so that the names and the exec it was to bring are known below.
-                if !self.before_first_scenario() {
+                if !self.before_first_scenario() || !self.open.is_empty() {
                     self.body().push(Node::Step(statement));
                 }
                 if broken.opens {
@@ -131,7 +183,13 @@ impl<'a> Cutter<'a, '_> {
     }
 
     fn header(&mut self, statement: &'a Statement) {
-        if let Some(stepped) = self.stepped.clone() {
+        if self.aside() {
+            let verb = first_word(&self.source.text[statement.span.clone()]).to_string();
+            let d = Diagnostic::error("E0116", format!("the header `{verb}` stands in a block"))
+                .at(self.place(&statement.span), "headers hold for a whole file or scenario")
+                .help(format!("move `{verb}` above the block"));
+            self.errors.push(d);
+        } else if let Some(stepped) = self.stepped.clone() {
             let verb = first_word(&self.source.text[statement.span.clone()]).to_string();
             let d = Diagnostic::error("E0116", format!("the header `{verb}` stands behind a step"))
                 .at(self.place(&statement.span), "headers hold for all steps, so they stand before the first")
@@ -151,8 +209,16 @@ impl<'a> Cutter<'a, '_> {
         }
     }
 
+    /// Within `steps`, `setup` or `cleanup`.
+    fn aside(&self) -> bool {
+        self.open.iter().any(|o| o.node.as_ref().is_some_and(Opened::is_aside))
+    }
+
     /// Says once a file that steps before the first scenario belong to none.
     fn belongs(&mut self, statement: &Statement) -> bool {
+        if self.aside() {
+            return true;
+        }
         if !self.before_first_scenario() {
             self.stepped.get_or_insert(statement.span.clone());
             return true;
@@ -178,13 +244,47 @@ impl<'a> Cutter<'a, '_> {
             return &mut open.body;
         }
         if self.file.scenarios.is_empty() {
-            self.file.scenarios.push(ScenarioBlock { line: None, headers: vec![], body: vec![] });
+            self.file.scenarios.push(ScenarioBlock::of(None));
         }
         let last = self.file.scenarios.len() - 1;
         &mut self.file.scenarios[last].body
     }
 
-    fn open_block(&mut self, statement: &'a Statement, mut node: Option<(&'a Statement, Over<'a>)>) {
+    /// `steps`, `setup` and `cleanup` stand with the headers; `cleanup` may stand behind the steps too.
+    fn open_aside(&mut self, statement: &'a Statement, node: Opened<'a>) {
+        let verb = first_word(&self.source.text[statement.span.clone()]).to_string();
+        let opened = first_line(&self.source.text, &statement.span);
+        if let Some(outer) = self.open.last().map(|o| o.opened.clone()) {
+            let d = Diagnostic::error("E0125", format!("`{verb}` stands in another block"))
+                .at(self.place(&opened), "stands in a file or a scenario, outside of other blocks")
+                .at(self.place(&outer), "this block is open")
+                .help(format!("close it with `end` before `{verb}`"));
+            self.errors.push(d);
+            return self.push_open(opened, None);
+        }
+        if let (Some(stepped), false) = (self.stepped.clone(), matches!(node, Opened::Cleanup(_))) {
+            let d = Diagnostic::error("E0116", format!("`{verb}` stands behind a step"))
+                .at(self.place(&opened), format!("`{verb}` stands with the headers, before the first step"))
+                .at(self.place(&stepped), "the first step")
+                .help("move the block above this line");
+            self.errors.push(d);
+        }
+        self.push_open(opened, Some(node));
+    }
+
+    fn push_open(&mut self, opened: Span, node: Option<Opened<'a>>) {
+        self.open.push(Open { node, opened, body: vec![] });
+    }
+
+    /// The file's or the scenario's own.
+    fn around(&mut self) -> &mut Around<'a> {
+        match self.file.scenarios.last_mut() {
+            Some(scenario) if self.has_scenarios => &mut scenario.around,
+            _ => &mut self.file.around,
+        }
+    }
+
+    fn open_block(&mut self, statement: &'a Statement, mut node: Option<Opened<'a>>) {
         let belongs = self.belongs(statement);
         if !belongs {
             node = None;
@@ -198,7 +298,7 @@ impl<'a> Cutter<'a, '_> {
             node = None;
         }
         let opened = first_line(&self.source.text, &statement.span);
-        self.open.push(Open { node, opened, body: vec![] });
+        self.push_open(opened, node);
     }
 
     fn row(&mut self, statement: &'a Statement, cells: &'a [Word]) {
@@ -208,7 +308,8 @@ impl<'a> Cutter<'a, '_> {
         {
             return;
         }
-        let Some(Open { node: Some((_, Over::Table { names, rows })), body, .. }) = self.open.last_mut() else {
+        let Some(Open { node: Some(Opened::For(_, Over::Table { names, rows })), body, .. }) = self.open.last_mut()
+        else {
             let d = Diagnostic::error("E0121", "a table row without a table")
                 .at(place, "rows stand directly below a line with `for` alone")
                 .help("write for, below it | name | name |, then the rows, the steps and end");
@@ -250,7 +351,7 @@ impl<'a> Cutter<'a, '_> {
         let Some(open) = self.open.pop() else {
             let d = Diagnostic::error("E0114", "`end` closes nothing")
                 .at(self.place(&statement.span), "no block is open here")
-                .help("`end` closes `for`; a scenario ends where the next one starts");
+                .help("`end` closes `for`, `steps`, `setup` and `cleanup`; a scenario ends where the next one starts");
             self.errors.push(d);
             return;
         };
@@ -258,24 +359,47 @@ impl<'a> Cutter<'a, '_> {
     }
 
     fn close(&mut self, open: Open<'a>) {
-        match open.node {
-            Some((statement, over)) => {
-                if let Over::Table { rows, .. } = &over
-                    && rows.is_empty()
-                {
-                    let d = Diagnostic::error("E0121", "`for` alone needs a table")
-                        .at(self.place(&open.opened), "no rows stand below it")
-                        .help("write for NAME in WORD…, or a table: | name | and below it | value |");
-                    self.errors.push(d);
-                }
-                if open.body.is_empty() {
-                    let d = Diagnostic::error("E0123", "a block without steps")
-                        .at(self.place(&open.opened), "nothing is repeated");
-                    self.errors.push(d);
-                }
-                self.body().push(Node::For { statement, over, body: open.body });
+        let Some(node) = open.node else {
+            if !self.before_first_scenario() || !self.open.is_empty() {
+                self.body().extend(open.body);
             }
-            None => self.body().extend(open.body),
+            return;
+        };
+        if let Opened::For(_, Over::Table { rows, .. }) = &node
+            && rows.is_empty()
+        {
+            let d = Diagnostic::error("E0121", "`for` alone needs a table")
+                .at(self.place(&open.opened), "no rows stand below it")
+                .help("write for NAME in WORD…, or a table: | name | and below it | value |");
+            self.errors.push(d);
+        }
+        if open.body.is_empty() {
+            let what = if node.is_aside() { "nothing is done" } else { "nothing is repeated" };
+            let d = Diagnostic::error("E0123", "a block without steps").at(self.place(&open.opened), what);
+            self.errors.push(d);
+        }
+        match node {
+            Opened::For(statement, over) => self.body().push(Node::For { statement, over, body: open.body }),
+            Opened::Named { name, parameters } => {
+                self.around().named.push(NamedSteps { name, parameters, body: open.body })
+            }
+            Opened::Setup(statement) => {
+                let before = self.around().setup.replace((statement, open.body));
+                self.only_one("setup", statement, before.map(|(s, _)| s));
+            }
+            Opened::Cleanup(statement) => {
+                let before = self.around().cleanup.replace((statement, open.body));
+                self.only_one("cleanup", statement, before.map(|(s, _)| s));
+            }
+        }
+    }
+
+    fn only_one(&mut self, verb: &str, statement: &Statement, before: Option<&Statement>) {
+        if let Some(before) = before {
+            let d = Diagnostic::error("E0117", format!("`{verb}` is given twice"))
+                .at(self.place(&statement.span), "again")
+                .at(self.place(&before.span), "first here");
+            self.errors.push(d);
         }
     }
 

@@ -1,9 +1,11 @@
 //! A parsed file → its scenarios with typed steps. Manifests come from the outside through
 //! [`Manifests`], so that nothing here reads a file.
 
-use super::blocks::{FileBlocks, Node, Over, ScenarioBlock, blocks};
+use super::blocks::{Around, FileBlocks, Node, Over, ScenarioBlock, blocks};
 use super::headers::Headers;
 use super::inline::Inline;
+use super::later::later;
+use super::named::{Named, include};
 use super::scope::{Expanded, Scope, Value};
 use super::step::*;
 use super::value;
@@ -30,6 +32,10 @@ pub trait Manifests {
     fn files(&self, word: &Expanded, place: &Place) -> Result<Vec<ManifestObject>, Vec<Diagnostic>>;
     /// The objects of a heredoc.
     fn inline(&self, inline: &Inline, place: &Place) -> Result<Vec<ManifestObject>, Vec<Diagnostic>>;
+    /// One document of a heredoc, whatever it holds.
+    fn document(&self, inline: &Inline, place: &Place) -> Result<serde_json::Value, Vec<Diagnostic>>;
+    /// The text of a file of named steps.
+    fn steps(&self, word: &Expanded, place: &Place) -> Result<Arc<Source>, Vec<Diagnostic>>;
 }
 
 /// What a file says: its scenarios, and everything found wrong or doubtful on the way.
@@ -42,9 +48,19 @@ pub struct Built {
 
 pub fn build(parsed: &Parsed, manifests: &dyn Manifests) -> Built {
     let mut errors = vec![];
-    let FileBlocks { headers, scenarios } = blocks(&parsed.source, &parsed.statements, &mut errors);
+    later(&parsed.source, &parsed.statements, &mut errors);
+    let included = include(parsed, manifests, &mut errors);
+    included.iter().for_each(|p| later(&p.source, &p.statements, &mut errors));
+    let libraries: Vec<FileBlocks<'_>> =
+        included.iter().map(|p| blocks(&p.source, &p.statements, &mut errors)).collect();
+    let file_blocks = blocks(&parsed.source, &parsed.statements, &mut errors);
+    let FileBlocks { headers, around, scenarios } = &file_blocks;
     let mut builder = Builder {
         manifests,
+        named: vec![],
+        calls: vec![],
+        phase: Phase::Body,
+        snapshots: vec![],
         scope: Scope { source: parsed.source.clone(), bindings: vec![], given: vec![] },
         errors,
         namespace: DEFAULT_NAMESPACE.to_string(),
@@ -59,15 +75,29 @@ pub fn build(parsed: &Parsed, manifests: &dyn Manifests) -> Built {
             span: parsed.statements.first().map_or(0..0, |s| s.span.clone()),
         },
     };
+    for (library, parsed) in libraries.iter().zip(&included) {
+        builder.library(library, &parsed.source);
+    }
     let mut file = Headers { within: DEFAULT_WITHIN, ..Headers::default() };
-    builder.headers(&headers, &mut file);
-    let out: Vec<Scenario> = scenarios.iter().map(|s| builder.scenario(&parsed.source, s, &file)).collect();
+    builder.headers(headers, &mut file);
+    let level = builder.named.len();
+    builder.name_steps(&around.named);
+    let out: Vec<Scenario> = scenarios.iter().map(|s| builder.scenario(&parsed.source, s, &file, around)).collect();
+    builder.unused_steps(level, !scenarios.is_empty());
     duplicate_titles(&out, &mut builder.errors);
     builder.errors.retain(|d| !d.code.is_empty());
     Built { scenarios: out, diagnostics: builder.errors, routes: builder.routes }
 }
+
 pub(super) struct Builder<'m> {
     pub(super) manifests: &'m dyn Manifests,
+    /// The named steps that `do` can name; inner ones last.
+    pub(super) named: Vec<Named<'m>>,
+    /// The `do`s that led to the steps being built, outermost first.
+    pub(super) calls: Vec<(Place, String)>,
+    pub(super) phase: Phase,
+    /// Proxies of which a list was captured: what `expect only` compares with.
+    pub(super) snapshots: Vec<Workload>,
     pub(super) scope: Scope,
     pub(super) errors: Vec<Diagnostic>,
     pub(super) namespace: String,
@@ -88,10 +118,10 @@ pub(super) struct LastExec {
     pub(super) step: Option<usize>,
     pub(super) workload: Option<Workload>,
     /// An `apply` or `delete` behind the exec: what it showed is of before that.
-    pub(super) changed: Option<Span>,
+    pub(super) changed: Option<Place>,
 }
 
-impl Builder<'_> {
+impl<'m> Builder<'m> {
     pub(super) fn place(&self, span: &Span) -> Place {
         self.scope.place(span)
     }
@@ -137,9 +167,16 @@ impl Builder<'_> {
 
     // ---------------------------------------------------------------- scenarios
 
-    pub(super) fn scenario(&mut self, source: &Arc<Source>, block: &ScenarioBlock<'_>, file: &Headers) -> Scenario {
+    pub(super) fn scenario(
+        &mut self,
+        source: &Arc<Source>,
+        block: &'m ScenarioBlock<'m>,
+        file: &Headers,
+        around: &'m Around<'m>,
+    ) -> Scenario {
         let (scope, namespace, gateway) = (self.scope.clone(), self.namespace.clone(), self.gateway.clone());
-        let mut headers = Headers { texts: vec![], criteria: vec![], see: vec![], title: None, ..file.clone() };
+        let mut headers =
+            Headers { texts: vec![], criteria: vec![], see: vec![], traps: vec![], title: None, ..file.clone() };
         self.headers(&block.headers, &mut headers);
         if let (Some(title), Some((line, ..))) = (&headers.title, block.line) {
             let d = Diagnostic::error("E0117", "`title` names the file, and stands before its first scenario")
@@ -160,9 +197,26 @@ impl Builder<'_> {
             None => file_stem(&source.name),
         };
         let level = self.scope.bindings.len();
+        let named = self.named.len();
+        self.name_steps(&block.around.named);
         self.last_exec = None;
+        self.snapshots.clear();
+        self.phase = Phase::Setup;
+        for (_, nodes) in around.setup.iter().chain(&block.around.setup) {
+            self.nodes(nodes, level);
+        }
+        self.phase = Phase::Body;
         self.nodes(&block.body, level);
+        // What ran last is not known there: the steps before may have failed anywhere.
+        self.last_exec = None;
+        self.phase = Phase::Cleanup;
+        for (_, nodes) in block.around.cleanup.iter().chain(&around.cleanup) {
+            self.nodes(nodes, level);
+        }
+        self.phase = Phase::Body;
         self.unused(level, "capture");
+        self.unused_steps(named, true);
+        self.named.truncate(named);
         let first = self.index == 0;
         let scenario = Scenario {
             file: source.clone(),
@@ -174,9 +228,12 @@ impl Builder<'_> {
             texts: [if first { file.texts.clone() } else { vec![] }, headers.texts].concat(),
             criteria: [if first { file.criteria.clone() } else { vec![] }, headers.criteria].concat(),
             see: [if first { file.see.clone() } else { vec![] }, headers.see].concat(),
+            traps: [if first { file.traps.clone() } else { vec![] }, headers.traps].concat(),
             namespace: self.namespace.clone(),
             gateway: self.gateway.clone(),
             requires: headers.requires,
+            skips: headers.skips,
+            disruptive: headers.disruptive,
             within: headers.within,
             steps: std::mem::take(&mut self.steps),
         };
@@ -195,14 +252,14 @@ impl Builder<'_> {
             if !binding.is_used() && binding.value != Value::Broken {
                 let code = if what == "capture" { "W0230" } else { "W0231" };
                 let d = Diagnostic::warning(code, format!("the {what} `{}` is never used", binding.name))
-                    .at(self.scope.place(&binding.span), "nothing below refers to it")
+                    .at(binding.place.clone(), "nothing below refers to it")
                     .help(format!("use it as ${{{}}}, or remove it", binding.name));
                 self.errors.push(d);
             }
         }
     }
 
-    pub(super) fn nodes(&mut self, nodes: &[Node<'_>], level: usize) {
+    pub(super) fn nodes(&mut self, nodes: &'m [Node<'m>], level: usize) {
         for node in nodes {
             if self.total > MAX_STEPS {
                 return;
@@ -214,7 +271,7 @@ impl Builder<'_> {
         }
     }
 
-    pub(super) fn repeat(&mut self, statement: &Statement, over: &Over<'_>, body: &[Node<'_>], level: usize) {
+    pub(super) fn repeat(&mut self, statement: &Statement, over: &Over<'_>, body: &'m [Node<'m>], level: usize) {
         let rounds: Vec<Vec<(Name, String)>> = match over {
             Over::Words { name, words } => {
                 let mut errors = vec![];

@@ -1,6 +1,7 @@
 //! The plan as a document (`egress-scn plan`): typed steps with their places, for programs and for people.
 
-use super::step::{Part, Plan, Stable, StatusPattern, Text, Workload};
+use super::expected::{Stable, StatusPattern};
+use super::step::{Comparison, Part, Plan, Text, Version, Workload};
 use crate::diag::{Place, Source};
 use serde::ser::{Error, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -37,6 +38,13 @@ pub(super) fn place<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Err
 /// A shared value as if it stood here.
 pub(super) fn whole<S: Serializer>(body: &Arc<Value>, to: S) -> Result<S::Ok, S::Error> {
     body.as_ref().serialize(to)
+}
+
+pub(super) fn maybe_place<S: Serializer>(at: &Option<Place>, to: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => place(at, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// As the language writes it: `10s`, `500ms`.
@@ -116,5 +124,17 @@ impl Serialize for Stable {
             Stable::For(duration) => to.serialize_str(&shown(*duration)),
             Stable::Times(times) => to.collect_str(&format_args!("{times}x")),
         }
+    }
+}
+
+impl Serialize for Comparison {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }

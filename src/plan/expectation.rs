@@ -1,6 +1,7 @@
 //! `expect …` lines → typed expectations.
 
 use super::build::Builder;
+use super::expected::*;
 use super::step::*;
 use super::value::{self, Unfit};
 use crate::diag::Diagnostic;
@@ -62,7 +63,20 @@ pub(super) fn build(b: &mut Builder<'_>, expect: &syntax::Expect, statement: &St
 /// Whether the expectation is about what the last exec did.
 fn is_about_exec(what: &syntax::Expectation) -> bool {
     use syntax::Expectation as E;
-    !matches!(what, E::Listener { .. } | E::Cluster { .. } | E::Route { .. } | E::List { .. })
+    !matches!(
+        what,
+        E::Listener { .. }
+            | E::Cluster { .. }
+            | E::Route { .. }
+            | E::Endpoint { .. }
+            | E::Secret { .. }
+            | E::List { .. }
+            | E::Only { .. }
+            | E::Config { .. }
+            | E::Resource { .. }
+            | E::Rejected { .. }
+            | E::Analysis { .. }
+    )
 }
 
 fn expectation(
@@ -165,11 +179,35 @@ fn expectation(
             let on = b.proxy(on, &expect.span)?;
             Expectation::Cluster { host: name, port, subset, on: Some(on), facts: all_facts(b, facts, false)? }
         }
-        E::Route { name } => {
+        E::Route { name, facts } => {
             let name = b.fixed(name)?;
-            b.route(name, &statement.span);
-            return None;
+            b.route(name.clone(), &statement.span);
+            let to = super::state::route_targets(b, facts)?;
+            Expectation::Route { name, on: Some(b.proxy(on, &expect.span)?), to }
         }
+        E::Json { path, matches } => {
+            let path = b.value(path, value::json_path)?;
+            let matches = match matches {
+                Some(m) => Some(text_match(b, m)?),
+                None => None,
+            };
+            Expectation::Json { path, matches }
+        }
+        E::Time { comparison, limit } => {
+            Expectation::Time { comparison: *comparison, limit: b.value(limit, value::duration)? }
+        }
+        E::Tls { version } => {
+            let version = b.value(version, value::tls_version)?;
+            super::state::says_tls(b, statement)?;
+            Expectation::Tls(version)
+        }
+        E::Endpoint { .. }
+        | E::Secret { .. }
+        | E::Only { .. }
+        | E::Config { .. }
+        | E::Resource { .. }
+        | E::Rejected { .. }
+        | E::Analysis { .. } => super::state::build(b, expect, on, statement)?,
         E::List { list, compare } => {
             let (kind, on) = b.list(list)?;
             let compare = match compare {
@@ -241,7 +279,12 @@ fn all_facts(b: &mut Builder<'_>, facts: &[syntax::Fact], listener: bool) -> Opt
 
 fn fact(b: &mut Builder<'_>, fact: &syntax::Fact, listener: bool) -> Option<Fact> {
     let misplaced = |b: &mut Builder<'_>, name: &str| {
-        let (is, other) = if listener { ("listener", "cluster") } else { ("cluster", "listener") };
+        let is = if listener { "listener" } else { "cluster" };
+        let other = match name {
+            "healthy" | "count" | "address" => "endpoint",
+            _ if listener => "cluster",
+            _ => "listener",
+        };
         let d = Diagnostic::error("E0119", format!("`{name}` is a fact of a {other}, not of a {is}"))
             .at(b.place(&fact.span), "")
             .help(format!("write expect {other} … {name} …"));
@@ -260,6 +303,7 @@ fn fact(b: &mut Builder<'_>, fact: &syntax::Fact, listener: bool) -> Option<Fact
             Fact::To { host, subset }
         }
         FactKind::To { .. } => return misplaced(b, "to"),
+        FactKind::Healthy => return misplaced(b, "healthy"),
         FactKind::Value { name, word } => match (name.as_str(), listener) {
             ("mode", true) => Fact::Mode(b.value(word, |w| {
                 one_of(w, &["PASSTHROUGH", "ISTIO_MUTUAL", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH"])

@@ -2,7 +2,7 @@
 
 use super::build::{Builder, DEFAULT_GATEWAY};
 use super::scope::{Binding, Value};
-use super::step::{Require, Requirement};
+use super::step::{Disruptive, Require, Requirement, Skip, SkipWhen, TargetKind, Trap};
 use super::value::{self, Unfit};
 use crate::diag::Diagnostic;
 use crate::syntax::{self, Name, Span, Statement, Verb};
@@ -16,7 +16,10 @@ pub(super) struct Headers {
     pub(super) texts: Vec<String>,
     pub(super) criteria: Vec<String>,
     pub(super) see: Vec<String>,
+    pub(super) traps: Vec<Trap>,
     pub(super) requires: Vec<Require>,
+    pub(super) skips: Vec<Skip>,
+    pub(super) disruptive: Option<Disruptive>,
     pub(super) within: Duration,
 }
 
@@ -29,14 +32,7 @@ impl Builder<'_> {
             match &statement.verb {
                 Verb::Namespace(word) => {
                     self.once("namespace", statement, &mut seen);
-                    let read = |w: &str| match value::is_label(w) {
-                        true => Ok(w.to_string()),
-                        false => Err(Unfit {
-                            why: "not a namespace".into(),
-                            help: Some("a namespace is lower-case letters, digits and `-`".into()),
-                        }),
-                    };
-                    if let Some(namespace) = self.value(word, read) {
+                    if let Some(namespace) = self.value(word, namespace_name) {
                         self.namespace = namespace;
                     }
                 }
@@ -80,6 +76,30 @@ impl Builder<'_> {
                     let value = self.fixed(word).map_or(Value::Broken, Value::One);
                     self.define(name, value, level);
                 }
+                Verb::OnlyOn { target, because } => {
+                    let target = self.value(target, target_kind);
+                    let because = because.as_ref().and_then(|w| self.fixed(w));
+                    let place = self.place(&statement.span);
+                    headers.skips.extend(target.map(|t| Skip { place, when: SkipWhen::NotOn(t), because }));
+                }
+                Verb::SkipIf { negated, requirement, because } => {
+                    let requirement = self.requirement(requirement);
+                    let because = because.as_ref().and_then(|w| self.fixed(w));
+                    let place = self.place(&statement.span);
+                    let when = |requirement| SkipWhen::If { negated: *negated, requirement };
+                    headers.skips.extend(requirement.map(|r| Skip { place, when: when(r), because }));
+                }
+                Verb::Disruptive { because } => {
+                    self.once("disruptive", statement, &mut seen);
+                    let because = because.as_ref().and_then(|w| self.fixed(w));
+                    headers.disruptive = Some(Disruptive { place: self.place(&statement.span), because });
+                }
+                Verb::Trap { symptom, cause, mend } => {
+                    let (symptom, cause, mend) = (self.fixed(symptom), self.fixed(cause), self.fixed(mend));
+                    if let (Some(symptom), Some(cause), Some(mend)) = (symptom, cause, mend) {
+                        headers.traps.push(Trap { symptom, cause, mend });
+                    }
+                }
                 Verb::Text(text) => headers.texts.push(text.clone()),
                 Verb::Criteria(word) => headers.criteria.extend(self.fixed(word)),
                 Verb::See(words) => {
@@ -108,6 +128,17 @@ impl Builder<'_> {
             syntax::Require::Outbound(word) => Requirement::Outbound(self.value(word, value::outbound)?),
             syntax::Require::GatewayPort(word) => Requirement::GatewayPort(self.value(word, value::port)?),
             syntax::Require::AccessLog { peer } => Requirement::AccessLog { peer: *peer },
+            syntax::Require::Secret { name, namespace } => {
+                let namespace = match namespace {
+                    Some(word) => Some(self.value(word, namespace_name)?),
+                    None => None,
+                };
+                Requirement::Secret { name: self.fixed(name)?, namespace }
+            }
+            syntax::Require::Version { comparison, version } => {
+                Requirement::Version { comparison: *comparison, version: self.value(version, value::version)? }
+            }
+            syntax::Require::Crd(word) => Requirement::Crd(self.value(word, value::crd)?),
         })
     }
 
@@ -118,9 +149,27 @@ impl Builder<'_> {
         {
             let d = Diagnostic::error("E0204", format!("`{}` is already named", name.text))
                 .at(self.scope.place(&name.span), "again")
-                .at(self.scope.place(&first.span), "first here");
+                .at(first.place.clone(), "first here");
             self.errors.push(d);
         }
-        self.scope.bindings.push(Binding::new(name, value));
+        self.scope.bindings.push(Binding::new(name, value, &self.scope.source));
+    }
+}
+
+pub(super) fn namespace_name(word: &str) -> Result<String, Unfit> {
+    match value::is_label(word) {
+        true => Ok(word.to_string()),
+        false => Err(Unfit {
+            why: "not a namespace".into(),
+            help: Some("a namespace is lower-case letters, digits and `-`".into()),
+        }),
+    }
+}
+
+fn target_kind(word: &str) -> Result<TargetKind, Unfit> {
+    match word {
+        "lab" => Ok(TargetKind::Lab),
+        "cluster" => Ok(TargetKind::Cluster),
+        _ => Err(Unfit { why: "not a target".into(), help: Some("write only on lab, or only on cluster".into()) }),
     }
 }

@@ -4,19 +4,27 @@
 
 mod blocks;
 mod build;
+mod change;
 mod document;
 mod expectation;
+pub mod expected;
 mod headers;
 mod inline;
+mod lab;
+mod later;
+mod named;
 mod scope;
 mod select;
+mod state;
 pub mod step;
 mod steps;
 mod value;
 
 pub use build::{Built, DEFAULT_GATEWAY, DEFAULT_NAMESPACE, DEFAULT_WITHIN, Manifests, build};
 pub use document::document;
+pub use expected::*;
 pub use inline::Inline;
+pub use lab::LAB_GROUP;
 pub use scope::Expanded;
 pub use select::Selection;
 pub use step::*;

@@ -19,6 +19,8 @@ pub enum Value {
     One(String),
     /// Known only when the run reaches it.
     Capture,
+    /// A parameter of named steps that was given a capture, or text with one in it.
+    Late(Text),
     /// The line that gives it is wrong: told there, so nothing is said where it is used.
     Broken,
 }
@@ -27,21 +29,28 @@ pub enum Value {
 pub struct Binding {
     pub name: String,
     pub value: Value,
-    pub span: Span,
+    /// Where the name is given.
+    pub place: Place,
     /// Shared by the copies that scenarios make of a file's names.
     used: Rc<Cell<bool>>,
 }
 
 impl Binding {
-    pub fn new(name: &Name, value: Value) -> Self {
-        Binding { name: name.text.clone(), value, span: name.span.clone(), used: Rc::default() }
+    pub fn new(name: &Name, value: Value, source: &Arc<Source>) -> Self {
+        let place = Place { source: source.clone(), span: name.span.clone() };
+        Binding { name: name.text.clone(), value, place, used: Rc::default() }
     }
 
     /// A name whose line is wrong: known, so that nothing is said where it is used.
-    pub fn broken(name: &Name) -> Self {
-        let binding = Binding::new(name, Value::Broken);
-        binding.used.set(true);
+    pub fn broken(name: &Name, source: &Arc<Source>) -> Self {
+        let binding = Binding::new(name, Value::Broken, source);
+        binding.touch();
         binding
+    }
+
+    /// Counts as used.
+    pub fn touch(&self) {
+        self.used.set(true);
     }
 
     pub fn is_used(&self) -> bool {
@@ -134,6 +143,10 @@ impl Scope {
                         [one] => push(&mut parts, one),
                         _ => return Err(self.no_set(name, words)),
                     },
+                    Value::Late(text) => text.0.iter().for_each(|part| match part {
+                        Part::Literal(t) => push(&mut parts, t),
+                        late => parts.push(late.clone()),
+                    }),
                     Value::Capture | Value::Broken => parts.push(Part::Capture(name.text.clone())),
                 },
             }
@@ -212,7 +225,7 @@ impl Scope {
                     [one] => Ok(regex::escape(one)),
                     _ => Err(self.no_set(&name, words)),
                 },
-                Value::Capture | Value::Broken => Err(self.no_capture(&name)),
+                Value::Capture | Value::Late(_) | Value::Broken => Err(self.no_capture(&name)),
             }
         })
     }
@@ -250,7 +263,7 @@ impl Scope {
                         [one] => inline.replaced(one, span),
                         _ => return Err(self.no_set(&name, words)),
                     },
-                    Value::Capture | Value::Broken => return Err(self.no_capture(&name)),
+                    Value::Capture | Value::Late(_) | Value::Broken => return Err(self.no_capture(&name)),
                 }
                 from = dollar + end + 3;
             } else {

@@ -4,7 +4,9 @@
 //! `docs/commands.md`, so a changed name there is a new version.
 
 use super::document as json;
+use super::expected::{CaptureSource, Expect, Operand};
 use crate::diag::{Place, Source};
+pub use crate::syntax::Comparison;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,21 +34,98 @@ pub struct Scenario {
     pub texts: Vec<String>,
     pub criteria: Vec<String>,
     pub see: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub traps: Vec<Trap>,
     /// Namespace of workloads and of objects whose manifest names none (`namespace`, default `mesh-test`).
     pub namespace: String,
     /// Default gateway (`gateway`, default `istio-egressgateway.istio-system`).
     pub gateway: Workload,
     pub requires: Vec<Require>,
+    /// `only on` and `skip if`: the first that applies skips the scenario.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<Skip>,
+    /// It changes what others depend on: on a cluster only when asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disruptive: Option<Disruptive>,
     /// `within` of the scenario or file; the default is 10 s.
     #[serde(serialize_with = "json::duration")]
     pub within: Duration,
+    /// Those of `setup` first, those of `cleanup` last.
     pub steps: Vec<Step>,
+}
+
+/// What looks wrong, why, and how it is mended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trap {
+    pub symptom: String,
+    pub cause: String,
+    pub mend: String,
+}
+
+/// `only on …` or `skip if …`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Skip {
+    #[serde(rename = "at", serialize_with = "json::place")]
+    pub place: Place,
+    #[serde(flatten)]
+    pub when: SkipWhen,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SkipWhen {
+    NotOn(TargetKind),
+    /// Skipped when the target meets the requirement (`negated`: when it does not).
+    If {
+        negated: bool,
+        requirement: Requirement,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetKind {
+    Lab,
+    Cluster,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Disruptive {
+    #[serde(rename = "at", serialize_with = "json::place")]
+    pub place: Place,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+/// Where in a scenario a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Phase {
+    Setup,
+    #[default]
+    Body,
+    /// Runs whatever became of the steps before, and before everything is undone.
+    Cleanup,
+}
+
+impl Phase {
+    fn is_body(&self) -> bool {
+        *self == Phase::Body
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Step {
+    /// In the scenario, or where named steps are written.
     #[serde(rename = "at", serialize_with = "json::place")]
     pub place: Place,
+    /// The `do` of the scenario that led to a step of named steps.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "json::maybe_place")]
+    pub called: Option<Place>,
+    #[serde(skip_serializing_if = "Phase::is_body")]
+    pub phase: Phase,
     /// The statement as written, on one line, variables replaced: what progress lines show.
     pub text: String,
     #[serde(flatten)]
@@ -60,6 +139,19 @@ pub enum StepKind {
     Apply(Vec<ManifestObject>),
     /// Delete these objects (`delete KIND NAME` has no body: only identity).
     Delete(Vec<ObjectRef>),
+    Patch {
+        object: ObjectRef,
+        /// Strategic merge for kinds of Kubernetes, merge (RFC 7386) for all others, as `kubectl patch` would.
+        patch: serde_json::Value,
+    },
+    /// As `kubectl rollout restart`, and until it is done.
+    Restart(Workload),
+    /// As `kubectl scale`, and until it is done.
+    Scale {
+        workload: Workload,
+        replicas: u32,
+    },
+    Wait(Wait),
     Exec(Exec),
     Expect(Expect),
     Capture {
@@ -100,6 +192,30 @@ pub struct ObjectRef {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     pub name: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wait {
+    pub object: ObjectRef,
+    pub condition: Condition,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "json::maybe_duration")]
+    pub within: Option<Duration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+}
+
+/// What an object is waited for to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Condition {
+    /// All of a workload's replicas are of the newest kind and available; of others: condition Ready is True.
+    Ready,
+    Available,
+    Gone,
+    Is {
+        condition: String,
+        status: String,
+    },
 }
 
 /// `NAME`, `NAME.NAMESPACE` or `deploy/NAME`.
@@ -148,184 +264,6 @@ pub struct Exec {
 }
 
 #[derive(Debug, Clone, Serialize)]
-pub struct Expect {
-    pub negated: bool,
-    #[serde(serialize_with = "json::tagged")]
-    pub what: Expectation,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "json::maybe_duration")]
-    pub within: Option<Duration>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stable: Option<Stable>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub because: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stable {
-    For(Duration),
-    Times(u32),
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Expectation {
-    // About the last exec.
-    /// Any of these: `200`, `2xx`, `301 or 302`, `000`.
-    Status(Vec<StatusPattern>),
-    Exit(Vec<i32>),
-    SslVerify(i64),
-    Header {
-        name: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        matches: Option<TextMatch>,
-    },
-    Body(TextMatch),
-    Stdout(TextMatch),
-    Stderr(TextMatch),
-    Certificate {
-        field: CertificateField,
-        matches: TextMatch,
-    },
-    Blocked(Option<BlockedBy>),
-    Via {
-        gateway: Workload,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        port: Option<u16>,
-    },
-    Direct,
-    Path(Vec<Hop>),
-    Peer(Text),
-    Log {
-        proxy: Workload,
-        matches: TextMatch,
-    },
-    // About state.
-    Listener {
-        port: u16,
-        on: Option<Workload>,
-        #[serde(serialize_with = "json::all_tagged")]
-        facts: Vec<Fact>,
-    },
-    Cluster {
-        host: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        port: Option<u16>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        subset: Option<String>,
-        on: Option<Workload>,
-        #[serde(serialize_with = "json::all_tagged")]
-        facts: Vec<Fact>,
-    },
-    /// `clusters|listeners|routes on P count N | fewer than X | same as X`.
-    List {
-        list: ProxyList,
-        on: Option<Workload>,
-        compare: ListCompare,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusPattern {
-    /// 0 is `000`: no response.
-    Code(u16),
-    /// `2xx` is 2.
-    Class(u16),
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum TextMatch {
-    Equals(Text),
-    Contains(Text),
-    /// A regex checked at check time.
-    Matches(String),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CertificateField {
-    San,
-    Subject,
-    Issuer,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BlockedBy {
-    #[serde(rename = "REGISTRY_ONLY")]
-    RegistryOnly,
-    SidecarScope,
-    Authorization,
-    NoRoute,
-    Network,
-    Upstream,
-}
-
-/// One stop of `path A -> B:PORT -> HOST:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Hop {
-    pub name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-}
-
-/// A fact about a listener or cluster, named as Istio and Envoy name it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Fact {
-    RequireClientCertificate,
-    /// `mode PASSTHROUGH|ISTIO_MUTUAL|SIMPLE|MUTUAL`.
-    Mode(String),
-    Sni(String),
-    Chains(usize),
-    To {
-        host: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        subset: Option<String>,
-    },
-    /// `type STRICT_DNS`.
-    Type(String),
-    /// `tls none|SIMPLE|MUTUAL|ISTIO_MUTUAL`.
-    Tls(String),
-    San(String),
-    Alpn(String),
-    Bound(u16),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ProxyList {
-    Clusters,
-    Listeners,
-    Routes,
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ListCompare {
-    Count(usize),
-    FewerThan(Operand),
-    SameAs(Operand),
-}
-
-/// A number, a capture, or a list read now.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Operand {
-    Number(usize),
-    Capture(String),
-    List { list: ProxyList, on: Option<Workload> },
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CaptureSource {
-    List { list: ProxyList, on: Option<Workload> },
-    Stdout,
-    Header(String),
-}
-
-#[derive(Debug, Clone, Serialize)]
 pub struct Require {
     #[serde(rename = "at", serialize_with = "json::place")]
     pub place: Place,
@@ -342,6 +280,26 @@ pub enum Requirement {
     GatewayPort(u16),
     /// `access-log`, `access-log peer`.
     AccessLog { peer: bool },
+    Secret {
+        name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+    },
+    /// Of Istio.
+    Version { comparison: Comparison, version: Version },
+    /// `PLURAL.GROUP`.
+    Crd(String),
+}
+
+/// `1.30` or `1.30.3`; the first stands for all its patches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version(pub Vec<u64>);
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<String> = self.0.iter().map(u64::to_string).collect();
+        f.write_str(&parts.join("."))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

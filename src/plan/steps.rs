@@ -1,6 +1,7 @@
 //! Steps: what each is to do, and which exec the expectations behind it are about.
 
 use super::build::{Builder, LastExec};
+use super::expected::*;
 use super::scope::{Binding, Value};
 use super::step::*;
 use super::value;
@@ -8,11 +9,25 @@ use crate::diag::suggest::nearest;
 use crate::diag::{Diagnostic, Place};
 use crate::syntax::{self, Manifests as ApplyWords, Name, Span, Statement, Verb, Word, vocabulary};
 
-impl Builder<'_> {
+impl<'m> Builder<'m> {
     pub(super) fn step(&mut self, statement: &Statement, level: usize) {
         let kind = match &statement.verb {
             Verb::Apply(words) => self.apply(words, statement).map(StepKind::Apply),
             Verb::Delete(words) => self.delete(words, statement).map(StepKind::Delete),
+            Verb::Patch { object, patch } => self.patch(object, patch, statement),
+            Verb::Restart(word) => {
+                self.changed(statement);
+                self.workload(word).map(StepKind::Restart)
+            }
+            Verb::Scale { workload, replicas } => self.scale(workload, replicas, statement),
+            Verb::Wait { object, condition, modifiers } => self.wait(object, condition, modifiers),
+            Verb::Site { host, behaviour } => self.site(host, behaviour, statement).map(StepKind::Apply),
+            Verb::Cut { from, to, refuse } => self.cut(from, to, *refuse, statement).map(StepKind::Apply),
+            Verb::Kill { proxy, container } => self.kill(proxy, container.as_ref(), statement).map(StepKind::Apply),
+            Verb::Do { name, words } => {
+                self.do_steps(name, words, statement, level);
+                None
+            }
             Verb::Exec(exec) => self.exec(exec, statement),
             Verb::Capture { name, source } => self.capture(name, source, statement, level),
             Verb::Diff { left, right } => {
@@ -24,7 +39,7 @@ impl Builder<'_> {
             Verb::Expect(expect) => super::expectation::build(self, expect, statement).map(StepKind::Expect),
             Verb::Broken(broken) => {
                 for name in &broken.names {
-                    self.scope.bindings.push(Binding::broken(name));
+                    self.scope.bindings.push(Binding::broken(name, &self.scope.source));
                 }
                 if broken.exec {
                     self.last_exec = Some(LastExec { step: None, workload: None, changed: None });
@@ -35,14 +50,16 @@ impl Builder<'_> {
         };
         if let Some(kind) = kind {
             let text = self.scope.shown(&statement.span);
-            self.steps.push(Step { place: self.place(&statement.span), text, kind });
+            let called = self.calls.first().map(|(place, _)| place.clone());
+            self.steps.push(Step { place: self.place(&statement.span), called, phase: self.phase, text, kind });
         }
         self.total += 1;
     }
 
     pub(super) fn changed(&mut self, statement: &Statement) {
+        let place = self.place(&statement.span);
         if let Some(last) = &mut self.last_exec {
-            last.changed.get_or_insert(statement.span.clone());
+            last.changed.get_or_insert(place);
         }
     }
 
@@ -102,34 +119,6 @@ impl Builder<'_> {
             }
         }
         Some(())
-    }
-
-    pub(super) fn delete(&mut self, words: &[Word], statement: &Statement) -> Option<Vec<ObjectRef>> {
-        self.changed(statement);
-        let mut errors = vec![];
-        let expanded = self.scope.words(words, &mut errors);
-        let failed = !errors.is_empty();
-        self.errors.extend(errors);
-        let first = expanded.first().filter(|_| !failed)?;
-        if is_file_word(&first.text) {
-            self.reserved("delete", words)?;
-            let objects = self.objects(words)?;
-            return Some(objects.iter().filter_map(object_ref).collect());
-        }
-        let text: Vec<&str> = expanded.iter().map(|w| w.text.as_str()).collect();
-        let (name, namespace) = match text.as_slice() {
-            [_, name] => (name, None),
-            [_, name, "in", namespace] => (name, Some(namespace.to_string())),
-            _ => {
-                let d = Diagnostic::error("E0107", "`delete` takes a kind and a name, or files")
-                    .at(self.place(&statement.span), format!("{} words behind `delete`", text.len()))
-                    .help("write delete KIND NAME [in NAMESPACE], or delete FILE… (a file ends in .yaml, .yml or .json; a folder in /)");
-                self.error(d);
-                return None;
-            }
-        };
-        let (kind, name) = (text[0].to_string(), name.to_string());
-        Some(vec![ObjectRef { api_version: None, kind, namespace, name }])
     }
 
     /// kubectl's options before the command, and words of a shell that does not run.
@@ -210,8 +199,30 @@ impl Builder<'_> {
         statement: &Statement,
         level: usize,
     ) -> Option<StepKind> {
+        if let syntax::CaptureSource::Object { object, .. } = source
+            && let Some(list) = list_meant(object)
+        {
+            let d = Diagnostic::error("E0107", "this is no object of the API")
+                .at(self.place(&object.kind.span), format!("did you mean `{list}`?"))
+                .help("write capture NAME = clusters|listeners|routes on PROXY");
+            self.error(d);
+            self.scope.bindings.push(Binding::broken(name, &self.scope.source));
+            return None;
+        }
         let source = match source {
-            syntax::CaptureSource::List(list) => self.list(list).map(|(list, on)| CaptureSource::List { list, on }),
+            syntax::CaptureSource::List(list) => {
+                let list = self.list(list);
+                self.snapshots.extend(list.iter().filter_map(|(_, on)| on.clone()));
+                list.map(|(list, on)| CaptureSource::List { list, on })
+            }
+            syntax::CaptureSource::Json(path) => {
+                let path = self.value(path, value::json_path);
+                self.probe(statement).and(path).map(CaptureSource::Json)
+            }
+            syntax::CaptureSource::Object { object, path } => {
+                let path = self.value(path, value::json_path);
+                self.object(object).zip(path).map(|(object, path)| CaptureSource::Object { object, path })
+            }
             syntax::CaptureSource::Stdout => self.probe(statement).map(|_| CaptureSource::Stdout),
             syntax::CaptureSource::Header(word) => {
                 let header = self.fixed(word);
@@ -219,12 +230,13 @@ impl Builder<'_> {
             }
         };
         // Captured again in the next round of a `for`: the same name, its newest value.
-        let again = self.scope.find(&name.text).is_some_and(|b| b.span == name.span);
+        let place = self.place(&name.span);
+        let again = self.scope.find(&name.text).is_some_and(|b| b.place == place);
         if again {
             return source.map(|source| StepKind::Capture { name: name.text.clone(), source });
         }
         if source.is_none() {
-            self.scope.bindings.push(Binding::broken(name));
+            self.scope.bindings.push(Binding::broken(name, &self.scope.source));
         } else {
             self.define(name, Value::Capture, level);
         }
@@ -301,7 +313,6 @@ impl Builder<'_> {
                 None
             }
             Some(LastExec { changed: Some(change), .. }) => {
-                let change = self.place(&change);
                 let d = Diagnostic::error("E0209", "the last `exec` ran before the change above")
                     .at(place, "would judge what was seen before the change")
                     .at(change, "changes what the exec saw")
@@ -322,17 +333,16 @@ impl Builder<'_> {
     }
 }
 
-/// Whether a word behind `delete` names files: an ending, a folder, or a glob.
-fn is_file_word(word: &str) -> bool {
-    [".yaml", ".yml", ".json"].iter().any(|e| word.ends_with(e)) || word.contains(['/', '*', '?', '['])
+/// `cluster on sleep`: the list that is meant.
+fn list_meant(object: &syntax::Object) -> Option<&'static str> {
+    let (kind, on) = (object.kind.literal()?, object.name.literal()?);
+    if on != "on" {
+        return None;
+    }
+    ["clusters", "listeners", "routes"].into_iter().find(|list| list.strip_suffix('s') == Some(kind.as_str()))
 }
 
-fn object_ref(object: &ManifestObject) -> Option<ObjectRef> {
-    let text = |pointer| object.body.pointer(pointer).and_then(|v| v.as_str()).map(str::to_string);
-    Some(ObjectRef {
-        api_version: text("/apiVersion"),
-        kind: text("/kind")?,
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name")?,
-    })
+/// Whether a word behind `delete` names files: an ending, a folder, or a glob.
+pub(super) fn is_file_word(word: &str) -> bool {
+    [".yaml", ".yml", ".json"].iter().any(|e| word.ends_with(e)) || word.contains(['/', '*', '?', '['])
 }

@@ -1,6 +1,7 @@
 //! What single words mean: durations, ports, statuses, workloads. Each says what it takes.
 
-use super::step::{BlockedBy, OutboundPolicy, Stable, StatusPattern, Workload};
+use super::expected::{BlockedBy, Stable, StatusPattern};
+use super::step::{OutboundPolicy, Version, Workload};
 use std::time::Duration;
 
 /// Why a word does not fit: beneath the caret, and what to write.
@@ -172,6 +173,80 @@ pub fn host_port(word: &str) -> Fit<(String, Option<u16>)> {
     }
 }
 
+/// A JSONPath: `$.status.phase`, or as kubectl writes it: `.status.phase`, `{.status.phase}`.
+pub fn json_path(word: &str) -> Fit<String> {
+    let inner = word.strip_prefix('{').and_then(|w| w.strip_suffix('}')).unwrap_or(word).trim();
+    let path = match inner.chars().next() {
+        Some('.' | '[') => format!("${inner}"),
+        Some('$') => inner.to_string(),
+        _ => return unfit("not a JSONPath", format!("write $.{inner}, as in $.status.phase or $.items[*].name")),
+    };
+    if path.len() > MAX_JSON_PATH {
+        return unfit("too long", format!("a JSONPath has at most {MAX_JSON_PATH} characters"));
+    }
+    match jsonpath_rust::parser::parse_json_path(&path) {
+        Ok(_) => Ok(path),
+        Err(_) => {
+            unfit("not a JSONPath", "write $.field, $.list[0], $.list[*].field or $.list[?(@.a == 'b')].c (RFC 9535)")
+        }
+    }
+}
+
+/// The parser's recursion is bounded by the path's length.
+const MAX_JSON_PATH: usize = 500;
+
+/// `1.30`, `1.30.3`.
+pub fn version(word: &str) -> Fit<Version> {
+    let parts: Result<Vec<u64>, _> = word.trim_start_matches('v').split('.').map(str::parse).collect();
+    match parts {
+        Ok(parts) if (1..=3).contains(&parts.len()) => Ok(Version(parts)),
+        _ => unfit("not a version of Istio", "write 1.28 or 1.30.3"),
+    }
+}
+
+/// The name of a CustomResourceDefinition: `PLURAL.GROUP`.
+pub fn crd(word: &str) -> Fit<String> {
+    match word.split_once('.') {
+        Some((plural, group)) if !plural.is_empty() && group.contains('.') => Ok(word.to_string()),
+        _ => unfit("not the name of a CustomResourceDefinition", "write PLURAL.GROUP: wasmplugins.extensions.istio.io"),
+    }
+}
+
+/// `Ready`, or `Ready=False`.
+pub fn condition(word: &str) -> Fit<(String, String)> {
+    let (condition, status) = word.split_once('=').unwrap_or((word, "True"));
+    let status = ["True", "False", "Unknown"].into_iter().find(|s| s.eq_ignore_ascii_case(status));
+    match (condition.is_empty(), status) {
+        (false, Some(status)) => Ok((condition.to_string(), status.to_string())),
+        _ => unfit("not a condition", "write condition=Available, or condition=Available=False"),
+    }
+}
+
+/// The TLS versions that can be told apart.
+pub fn tls_version(word: &str) -> Fit<String> {
+    let plain = word.to_lowercase();
+    let plain = plain.trim_start_matches("tls").trim_start_matches('v');
+    match ["1.0", "1.1", "1.2", "1.3"].contains(&plain) {
+        true => Ok(plain.to_string()),
+        false => unfit("not a version of TLS", "write 1.2 or 1.3"),
+    }
+}
+
+pub fn analysis_code(word: &str) -> Fit<String> {
+    let upper = word.to_uppercase();
+    match upper.strip_prefix("IST").is_some_and(|n| n.len() == 4 && n.bytes().all(|b| b.is_ascii_digit())) {
+        true => Ok(upper),
+        false => unfit("not a code of Istio's analysis", "write IST0101; `istioctl analyze -L` lists them"),
+    }
+}
+
+pub fn replicas(word: &str) -> Fit<u32> {
+    match word.parse::<u32>() {
+        Ok(n) if n <= 1000 => Ok(n),
+        _ => unfit("not a number of replicas", "write 0, 1, 2 …"),
+    }
+}
+
 /// A label of RFC 1123, as names of namespaces and workloads are.
 pub fn is_label(text: &str) -> bool {
     let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -200,6 +275,29 @@ mod tests {
         for bad in ["0", "20", "2000", "6xx", "0xx", "ok", "한글", "+20"] {
             assert!(status(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn json_paths_are_those_of_the_rfc_and_of_kubectl() {
+        assert_eq!(json_path("$.a").as_deref(), Ok("$.a"));
+        assert_eq!(json_path("{.status.phase}").as_deref(), Ok("$.status.phase"));
+        assert_eq!(json_path(".items[*].metadata.name").as_deref(), Ok("$.items[*].metadata.name"));
+        assert_eq!(json_path("$.a[?(@.b == 'c')].d").as_deref(), Ok("$.a[?(@.b == 'c')].d"));
+        for bad in ["", "a.b", "$..", "$[", "$.a[", "{}", &format!("$.{}", "a".repeat(600))] {
+            assert!(json_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_conditions_codes() {
+        assert_eq!(version("1.30").map(|v| v.0), Ok(vec![1, 30]));
+        assert!(version("1.x").is_err());
+        assert_eq!(condition("Ready"), Ok(("Ready".into(), "True".into())));
+        assert_eq!(condition("Ready=false"), Ok(("Ready".into(), "False".into())));
+        assert!(condition("=True").is_err());
+        assert_eq!(tls_version("TLSv1.3").as_deref(), Ok("1.3"));
+        assert_eq!(analysis_code("ist0101").as_deref(), Ok("IST0101"));
+        assert!(analysis_code("0101").is_err());
     }
 
     #[test]

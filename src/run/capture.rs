@@ -11,6 +11,7 @@ impl Runner {
     pub(super) async fn capture(&mut self, scenario: &Scenario, source: &CaptureSource) -> Result<Captured, Error> {
         match source {
             CaptureSource::List { list, on } => Ok(Captured::List(self.list(scenario, *list, on.as_ref()).await?)),
+            CaptureSource::Json(_) | CaptureSource::Object { .. } => Err(super::not_yet()),
             CaptureSource::Stdout => Ok(Captured::Text(self.last_stdout()?.trim_end_matches('\n').to_owned())),
             CaptureSource::Header(name) => {
                 let stdout = self.last_stdout()?;

@@ -323,7 +323,7 @@ fn judge_all(group: &Group<'_>, evidence: &Evidence) -> Vec<Judgement> {
 
 /// Whether repeating the command can change the answer.
 fn is_about_exec(what: &Expectation) -> bool {
-    !matches!(what, Expectation::Listener { .. } | Expectation::Cluster { .. } | Expectation::List { .. })
+    !what.is_about_state()
 }
 
 /// Whether it cannot be judged without the scenario's gateway.

@@ -92,6 +92,7 @@ impl Runner {
         match &require.what {
             Requirement::Outbound(policy) => self.outbound(scenario, *policy).await,
             Requirement::AccessLog { peer } => self.access_log(*peer).await,
+            Requirement::Secret { .. } | Requirement::Version { .. } | Requirement::Crd(_) => Err(super::not_yet()),
             Requirement::GatewayPort(port) => self.gateway_port(scenario, *port).await,
         }
     }
@@ -276,6 +277,10 @@ fn text_of(what: &Requirement) -> String {
         Requirement::GatewayPort(port) => format!("require gateway port {port}"),
         Requirement::AccessLog { peer: true } => "require access-log peer".into(),
         Requirement::AccessLog { peer: false } => "require access-log".into(),
+        Requirement::Secret { name, namespace: Some(namespace) } => format!("require secret {name} in {namespace}"),
+        Requirement::Secret { name, namespace: None } => format!("require secret {name}"),
+        Requirement::Version { comparison, version } => format!("require version {comparison} {version}"),
+        Requirement::Crd(name) => format!("require crd {name}"),
     }
 }
 

@@ -223,6 +223,9 @@ impl Runner {
                 self.control.resumed().await;
                 Ok(())
             }
+            StepKind::Patch { .. } | StepKind::Restart(_) | StepKind::Scale { .. } | StepKind::Wait(_) => {
+                Err(super::not_yet())
+            }
             StepKind::Exec(_) | StepKind::Expect(_) => Ok(()),
         };
         match result {

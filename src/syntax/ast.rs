@@ -27,6 +27,21 @@ pub enum Verb {
         word: Word,
     },
     Within(Word),
+    Include(Word),
+    /// `only on lab|cluster`.
+    OnlyOn {
+        target: Word,
+        because: Option<Word>,
+    },
+    /// `skip if [no] …`: in the words of `require`.
+    SkipIf {
+        negated: bool,
+        requirement: Require,
+        because: Option<Word>,
+    },
+    Disruptive {
+        because: Option<Word>,
+    },
     // Teaching.
     /// A `"""` text, its common indent removed.
     Text(String),
@@ -34,6 +49,11 @@ pub enum Verb {
     See(Vec<Word>),
     Note(Word),
     Pause(Word),
+    Trap {
+        symptom: Word,
+        cause: Word,
+        mend: Word,
+    },
     // Blocks.
     Scenario {
         title: Word,
@@ -46,11 +66,51 @@ pub enum Verb {
     /// `for` alone on its line: a table follows.
     ForTable,
     Row(Vec<Word>),
+    /// `steps NAME PARAMETER…`: named steps, for `do`.
+    Steps {
+        name: Name,
+        parameters: Vec<Name>,
+    },
+    Setup,
+    Cleanup,
     End,
     // Steps.
     Apply(Manifests),
     Delete(Vec<Word>),
+    Patch {
+        object: Object,
+        patch: Heredoc,
+    },
+    Restart(Word),
+    Scale {
+        workload: Word,
+        replicas: Word,
+    },
+    Wait {
+        object: Object,
+        condition: Condition,
+        modifiers: Vec<Modifier>,
+    },
     Exec(Exec),
+    Do {
+        name: Name,
+        words: Vec<Word>,
+    },
+    Site {
+        host: Word,
+        behaviour: Vec<Behaviour>,
+    },
+    /// `cut A -> B`.
+    Cut {
+        from: Word,
+        to: Word,
+        /// New connections are refused, instead of packets dropped.
+        refuse: bool,
+    },
+    Kill {
+        proxy: Word,
+        container: Option<Word>,
+    },
     Capture {
         name: Name,
         source: CaptureSource,
@@ -123,6 +183,70 @@ pub enum Require {
     Outbound(Word),
     GatewayPort(Word),
     AccessLog { peer: bool },
+    Secret { name: Word, namespace: Option<Word> },
+    Version { comparison: Comparison, version: Word },
+    Crd(Word),
+}
+
+/// `< <= == >= >`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    Less,
+    AtMost,
+    Equal,
+    AtLeast,
+    More,
+}
+
+impl Comparison {
+    pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+        match self {
+            Comparison::Less => left < right,
+            Comparison::AtMost => left <= right,
+            Comparison::Equal => left == right,
+            Comparison::AtLeast => left >= right,
+            Comparison::More => left > right,
+        }
+    }
+}
+
+impl std::fmt::Display for Comparison {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Comparison::Less => "<",
+            Comparison::AtMost => "<=",
+            Comparison::Equal => "==",
+            Comparison::AtLeast => ">=",
+            Comparison::More => ">",
+        })
+    }
+}
+
+/// `KIND NAME [in NAMESPACE]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    pub span: Span,
+    pub kind: Word,
+    pub name: Word,
+    pub namespace: Option<Word>,
+}
+
+/// What `wait` waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    Ready,
+    Available,
+    Gone,
+    /// `condition=TYPE` or `condition=TYPE=STATUS`.
+    Is(Word),
+}
+
+/// `down`, `unresolved`, or a name and its value: how an outside site behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behaviour {
+    pub span: Span,
+    pub name: String,
+    pub value: Option<Word>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -168,6 +292,13 @@ pub enum CaptureSource {
     List(List),
     Stdout,
     Header(Word),
+    /// `json PATH`: of the last exec's output.
+    Json(Word),
+    /// `KIND NAME [in NAMESPACE] PATH`.
+    Object {
+        object: Object,
+        path: Word,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -206,19 +337,82 @@ pub enum Expectation {
     Status(Vec<Word>),
     Exit(Vec<Word>),
     SslVerify(Word),
-    Header { name: Word, matches: Option<TextMatch> },
-    Output { kind: OutputKind, matches: TextMatch },
-    Certificate { field: CertificateField, matches: TextMatch },
+    Header {
+        name: Word,
+        matches: Option<TextMatch>,
+    },
+    Output {
+        kind: OutputKind,
+        matches: TextMatch,
+    },
+    Certificate {
+        field: CertificateField,
+        matches: TextMatch,
+    },
     Blocked(Option<Word>),
     Direct,
     Via(Word),
     Path(Vec<Word>),
     Peer(Word),
-    Log { proxy: Word, matches: TextMatch },
-    Listener { port: Word, facts: Vec<Fact> },
-    Cluster { host: Word, subset: Option<Word>, facts: Vec<Fact> },
-    Route { name: Word },
-    List { list: List, compare: Compare },
+    Log {
+        proxy: Word,
+        matches: TextMatch,
+    },
+    Listener {
+        port: Word,
+        facts: Vec<Fact>,
+    },
+    Cluster {
+        host: Word,
+        subset: Option<Word>,
+        facts: Vec<Fact>,
+    },
+    Route {
+        name: Word,
+        facts: Vec<Fact>,
+    },
+    Endpoint {
+        host: Word,
+        subset: Option<Word>,
+        facts: Vec<Fact>,
+    },
+    Secret {
+        name: Word,
+    },
+    List {
+        list: List,
+        compare: Compare,
+    },
+    Json {
+        path: Word,
+        matches: Option<TextMatch>,
+    },
+    Time {
+        comparison: Comparison,
+        limit: Word,
+    },
+    Tls {
+        version: Word,
+    },
+    /// `only route 80 [on P] changed`.
+    Only {
+        kind: ListKind,
+        name: Word,
+    },
+    Config {
+        document: Heredoc,
+    },
+    Resource {
+        object: Object,
+        document: Option<Heredoc>,
+    },
+    Rejected {
+        containing: Option<Word>,
+    },
+    /// `analysis clean`, or `analysis contains CODE`.
+    Analysis {
+        contains: Option<Word>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,8 +454,16 @@ pub struct Fact {
 #[derive(Debug, Clone, PartialEq)]
 pub enum FactKind {
     RequireClientCertificate,
-    Value { name: String, word: Word },
-    To { host: Word, subset: Option<Word> },
+    /// Of an endpoint.
+    Healthy,
+    Value {
+        name: String,
+        word: Word,
+    },
+    To {
+        host: Word,
+        subset: Option<Word>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]

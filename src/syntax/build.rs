@@ -4,6 +4,7 @@
 use super::ast::*;
 use super::cut::Line;
 use super::escape::Words;
+use super::expectation::{expect, modifier};
 use super::grammar::{Egress, Rule};
 use super::mistake;
 use crate::diag::{Diagnostic, Place, Source};
@@ -12,7 +13,7 @@ use pest::iterators::{Pair, Pairs};
 use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
 
-type P<'i> = Pair<'i, Rule>;
+pub(super) type P<'i> = Pair<'i, Rule>;
 
 pub(super) fn statement(source: &Arc<Source>, line: &Line) -> (Statement, Vec<Diagnostic>) {
     let place = |span: Span| Place { source: source.clone(), span };
@@ -51,21 +52,24 @@ fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
             let name = w.name(&inner.next()?);
             Verb::Let { name, word: first_word(w, inner)? }
         }
-        Rule::require => {
-            let what = inner.next()?;
-            let rule = what.as_rule();
-            let mut inner = what.into_inner();
-            Verb::Require(match rule {
-                Rule::require_outbound => Require::Outbound(first_word(w, inner)?),
-                Rule::require_gateway => Require::GatewayPort(first_word(w, inner)?),
-                _ => Require::AccessLog { peer: inner.next().is_some() },
-            })
+        Rule::require => Verb::Require(requirement(w, inner.next()?)?),
+        Rule::include => Verb::Include(first_word(w, inner)?),
+        Rule::only_on => Verb::OnlyOn { because: because(w, inner.clone()), target: first_word(w, inner)? },
+        Rule::skip_if => {
+            let negated = inner.clone().any(|p| p.as_rule() == Rule::no);
+            let because = because(w, inner.clone());
+            Verb::SkipIf { negated, requirement: inner.find_map(|p| requirement(w, p))?, because }
         }
+        Rule::disruptive => Verb::Disruptive { because: because(w, inner) },
         Rule::text => Verb::Text(dedent(inner.find(|p| p.as_rule() == Rule::text_body)?.as_str())),
         Rule::criteria => Verb::Criteria(first_word(w, inner)?),
         Rule::see => Verb::See(all_words(w, inner)),
         Rule::note => Verb::Note(first_word(w, inner)?),
         Rule::pause => Verb::Pause(first_word(w, inner)?),
+        Rule::trap => {
+            let mut words = all_words(w, inner).into_iter();
+            Verb::Trap { symptom: words.next()?, cause: words.next()?, mend: words.next()? }
+        }
         Rule::scenario => {
             let title = w.word(inner.next()?);
             let tags = inner.flat_map(|p| p.into_inner()).filter(|p| p.as_rule() == Rule::tag);
@@ -77,13 +81,47 @@ fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
         }
         Rule::for_table => Verb::ForTable,
         Rule::row => Verb::Row(inner.filter(|p| p.as_rule() == Rule::cell).map(|p| trimmed(w.word(p))).collect()),
+        Rule::steps => {
+            let mut names = inner.filter(|p| p.as_rule() == Rule::name).map(|p| w.name(&p));
+            Verb::Steps { name: names.next()?, parameters: names.collect() }
+        }
+        Rule::setup => Verb::Setup,
+        Rule::cleanup => Verb::Cleanup,
         Rule::end => Verb::End,
         Rule::apply => Verb::Apply(match inner.peek()?.as_rule() {
             Rule::heredoc => Manifests::Heredoc(heredoc(w, inner.next()?)?),
             _ => Manifests::Words(all_words(w, inner)),
         }),
         Rule::delete => Verb::Delete(all_words(w, inner)),
+        Rule::patch => {
+            let object = object(w, inner.next()?)?;
+            Verb::Patch { object, patch: heredoc(w, inner.find(|p| p.as_rule() == Rule::heredoc)?)? }
+        }
+        Rule::restart => Verb::Restart(first_word(w, inner)?),
+        Rule::scale => {
+            let mut words = all_words(w, inner).into_iter();
+            Verb::Scale { workload: words.next()?, replicas: words.next()? }
+        }
+        Rule::wait => wait(w, inner)?,
         Rule::exec => Verb::Exec(exec(w, inner)?),
+        Rule::do_ => {
+            let name = w.name(&inner.next()?);
+            Verb::Do { name, words: all_words(w, inner) }
+        }
+        Rule::site => {
+            let host = w.word(inner.next()?);
+            Verb::Site { host, behaviour: inner.filter_map(|p| behaviour(w, p)).collect() }
+        }
+        Rule::cut_traffic => {
+            let refuse = inner.clone().any(|p| p.as_rule() == Rule::refuse);
+            let mut words = all_words(w, inner).into_iter();
+            Verb::Cut { from: words.next()?, to: words.next()?, refuse }
+        }
+        Rule::kill => {
+            let proxy = w.word(inner.next()?);
+            let container = inner.find(|p| p.as_rule() == Rule::container);
+            Verb::Kill { proxy, container: container.and_then(|p| first_word(w, p.into_inner())) }
+        }
         Rule::capture => {
             let name = w.name(&inner.next()?);
             let what = inner.find(|p| !trivia(p))?;
@@ -92,6 +130,12 @@ fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
                 source: match what.as_rule() {
                     Rule::list => CaptureSource::List(list(w, what)?),
                     Rule::capture_stdout => CaptureSource::Stdout,
+                    Rule::capture_json => CaptureSource::Json(first_word(w, what.into_inner())?),
+                    Rule::capture_object => {
+                        let mut inner = what.into_inner();
+                        let object = object(w, inner.next()?)?;
+                        CaptureSource::Object { object, path: first_word(w, inner)? }
+                    }
                     _ => CaptureSource::Header(first_word(w, what.into_inner())?),
                 },
             }
@@ -105,15 +149,15 @@ fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
     })
 }
 
-fn trivia(pair: &P<'_>) -> bool {
+pub(super) fn trivia(pair: &P<'_>) -> bool {
     matches!(pair.as_rule(), Rule::EOI)
 }
 
-fn first_word(w: &mut Words<'_>, mut pairs: Pairs<'_, Rule>) -> Option<Word> {
+pub(super) fn first_word(w: &mut Words<'_>, mut pairs: Pairs<'_, Rule>) -> Option<Word> {
     pairs.find(|p| p.as_rule() == Rule::word).map(|p| w.word(p))
 }
 
-fn all_words(w: &mut Words<'_>, pairs: Pairs<'_, Rule>) -> Vec<Word> {
+pub(super) fn all_words(w: &mut Words<'_>, pairs: Pairs<'_, Rule>) -> Vec<Word> {
     pairs.filter(|p| p.as_rule() == Rule::word).map(|p| w.word(p)).collect()
 }
 
@@ -147,7 +191,7 @@ fn trimmed(mut word: Word) -> Word {
     word
 }
 
-fn heredoc(w: &mut Words<'_>, pair: P<'_>) -> Option<Heredoc> {
+pub(super) fn heredoc(w: &mut Words<'_>, pair: P<'_>) -> Option<Heredoc> {
     let mut heredoc = Heredoc { tag: String::new(), raw: false, body: 0..0 };
     for part in pair.into_inner() {
         match part.as_rule() {
@@ -173,7 +217,7 @@ fn exec(w: &mut Words<'_>, inner: Pairs<'_, Rule>) -> Option<Exec> {
     Some(exec)
 }
 
-fn list(w: &mut Words<'_>, pair: P<'_>) -> Option<List> {
+pub(super) fn list(w: &mut Words<'_>, pair: P<'_>) -> Option<List> {
     let span = w.span(&pair);
     let mut list = List { span, kind: ListKind::Clusters, on: None };
     for part in pair.into_inner() {
@@ -192,7 +236,7 @@ fn list(w: &mut Words<'_>, pair: P<'_>) -> Option<List> {
     Some(list)
 }
 
-fn operand(w: &mut Words<'_>, pair: P<'_>) -> Option<Operand> {
+pub(super) fn operand(w: &mut Words<'_>, pair: P<'_>) -> Option<Operand> {
     let what = pair.into_inner().find(|p| !trivia(p))?;
     Some(match what.as_rule() {
         Rule::list => Operand::List(list(w, what)?),
@@ -200,141 +244,86 @@ fn operand(w: &mut Words<'_>, pair: P<'_>) -> Option<Operand> {
     })
 }
 
-fn expect(w: &mut Words<'_>, inner: Pairs<'_, Rule>) -> Option<Expect> {
-    let mut negated = false;
-    let mut modifiers = vec![];
+fn requirement(w: &mut Words<'_>, pair: P<'_>) -> Option<Require> {
+    let rule = pair.as_rule();
+    let mut inner = pair.into_inner();
+    Some(match rule {
+        Rule::require_outbound => Require::Outbound(first_word(w, inner)?),
+        Rule::require_gateway => Require::GatewayPort(first_word(w, inner)?),
+        Rule::require_log => Require::AccessLog { peer: inner.next().is_some() },
+        Rule::require_secret => {
+            let name = w.word(inner.next()?);
+            Require::Secret { name, namespace: in_namespace(w, inner) }
+        }
+        Rule::require_version => {
+            let comparison = comparison(inner.next()?.as_str());
+            Require::Version { comparison, version: first_word(w, inner)? }
+        }
+        Rule::require_crd => Require::Crd(first_word(w, inner)?),
+        _ => return None,
+    })
+}
+
+pub(super) fn comparison(text: &str) -> Comparison {
+    match text {
+        "<" => Comparison::Less,
+        "<=" => Comparison::AtMost,
+        ">" => Comparison::More,
+        ">=" => Comparison::AtLeast,
+        _ => Comparison::Equal,
+    }
+}
+
+fn because(w: &mut Words<'_>, mut pairs: Pairs<'_, Rule>) -> Option<Word> {
+    pairs.find(|p| p.as_rule() == Rule::because).and_then(|p| first_word(w, p.into_inner()))
+}
+
+fn in_namespace(w: &mut Words<'_>, mut pairs: Pairs<'_, Rule>) -> Option<Word> {
+    pairs.find(|p| p.as_rule() == Rule::in_namespace).and_then(|p| first_word(w, p.into_inner()))
+}
+
+/// `KIND NAME [in NAMESPACE]`.
+pub(super) fn object(w: &mut Words<'_>, pair: P<'_>) -> Option<Object> {
+    let span = w.span(&pair);
+    let mut inner = pair.into_inner().filter(|p| !trivia(p));
+    let kind = w.word(inner.next()?);
+    let name = w.word(inner.next()?);
+    let namespace = inner.find(|p| p.as_rule() == Rule::in_namespace);
+    Some(Object { span, kind, name, namespace: namespace.and_then(|p| first_word(w, p.into_inner())) })
+}
+
+fn wait(w: &mut Words<'_>, mut inner: Pairs<'_, Rule>) -> Option<Verb> {
+    let object = object(w, inner.next()?)?;
     let mut found = None;
+    let mut modifiers = vec![];
     for part in inner {
         match part.as_rule() {
-            Rule::no => negated = true,
-            Rule::within | Rule::every | Rule::stable | Rule::because => modifiers.extend(modifier(w, part)),
-            _ if trivia(&part) => {}
-            _ => {
-                let span = w.span(&part);
-                found = Some((span, expectation(w, part, &mut modifiers)?));
+            Rule::condition => {
+                found = Some(match part.as_str() {
+                    "ready" => Condition::Ready,
+                    "available" => Condition::Available,
+                    _ => Condition::Gone,
+                })
             }
+            Rule::condition_is => found = first_word(w, part.into_inner()).map(Condition::Is),
+            Rule::within | Rule::every | Rule::stable | Rule::because => modifiers.extend(modifier(w, part)),
+            _ => {}
         }
     }
-    let (span, what) = found?;
-    Some(Expect { negated, what, span, modifiers })
+    Some(Verb::Wait { object, condition: found?, modifiers })
 }
 
-fn modifier(w: &mut Words<'_>, pair: P<'_>) -> Option<Modifier> {
+fn behaviour(w: &mut Words<'_>, pair: P<'_>) -> Option<Behaviour> {
     let span = w.span(&pair);
-    let kind = match pair.as_rule() {
-        Rule::within => ModifierKind::Within,
-        Rule::every => ModifierKind::Every,
-        Rule::stable => ModifierKind::Stable,
-        Rule::because => ModifierKind::Because,
-        _ => ModifierKind::On,
-    };
-    Some(Modifier { span, kind, word: first_word(w, pair.into_inner())? })
-}
-
-fn expectation(w: &mut Words<'_>, pair: P<'_>, modifiers: &mut Vec<Modifier>) -> Option<Expectation> {
-    let rule = pair.as_rule();
-    let mut inner = pair.into_inner();
-    Some(match rule {
-        Rule::expect_status => Expectation::Status(all_words(w, inner)),
-        Rule::expect_exit => Expectation::Exit(all_words(w, inner)),
-        Rule::expect_ssl_verify => Expectation::SslVerify(first_word(w, inner)?),
-        Rule::expect_header => {
-            let name = w.word(inner.find(|p| p.as_rule() == Rule::word)?);
-            Expectation::Header { name, matches: inner.find_map(|p| text_match(w, p)) }
+    match pair.as_rule() {
+        Rule::behaviour_flag => Some(Behaviour { span, name: pair.as_str().to_string(), value: None }),
+        Rule::behaviour_value => {
+            let mut inner = pair.into_inner();
+            let name = inner.next()?.as_str().to_string();
+            Some(Behaviour { span, name, value: Some(first_word(w, inner)?) })
         }
-        Rule::expect_body => {
-            let kind = match inner.find(|p| p.as_rule() == Rule::body_kind)?.as_str() {
-                "body" => OutputKind::Body,
-                "stdout" => OutputKind::Stdout,
-                _ => OutputKind::Stderr,
-            };
-            Expectation::Output { kind, matches: inner.find_map(|p| text_match(w, p))? }
-        }
-        Rule::expect_certificate => {
-            let field = match inner.find(|p| p.as_rule() == Rule::certificate_field)?.as_str() {
-                "san" => CertificateField::San,
-                "subject" => CertificateField::Subject,
-                _ => CertificateField::Issuer,
-            };
-            Expectation::Certificate { field, matches: inner.find_map(|p| text_match(w, p))? }
-        }
-        Rule::expect_blocked => Expectation::Blocked(first_word(w, inner)),
-        Rule::expect_direct => Expectation::Direct,
-        Rule::expect_via => Expectation::Via(first_word(w, inner)?),
-        Rule::expect_path => Expectation::Path(all_words(w, inner)),
-        Rule::expect_peer => Expectation::Peer(first_word(w, inner)?),
-        Rule::expect_log => {
-            let proxy = w.word(inner.find(|p| p.as_rule() == Rule::word)?);
-            Expectation::Log { proxy, matches: inner.find_map(|p| text_match(w, p))? }
-        }
-        Rule::expect_listener | Rule::expect_cluster | Rule::expect_route => {
-            let head = w.word(inner.find(|p| p.as_rule() == Rule::word)?);
-            let mut subset = None;
-            let mut facts = vec![];
-            for part in inner {
-                match part.as_rule() {
-                    Rule::subset => subset = first_word(w, part.into_inner()),
-                    Rule::on | Rule::within | Rule::every | Rule::stable | Rule::because => {
-                        modifiers.extend(modifier(w, part))
-                    }
-                    Rule::fact_client_certificate => {
-                        facts.push(Fact { span: w.span(&part), kind: FactKind::RequireClientCertificate })
-                    }
-                    Rule::fact_value | Rule::fact_to => facts.extend(fact(w, part)),
-                    _ => {}
-                }
-            }
-            match rule {
-                Rule::expect_listener => Expectation::Listener { port: head, facts },
-                Rule::expect_cluster => Expectation::Cluster { host: head, subset, facts },
-                _ => Expectation::Route { name: head },
-            }
-        }
-        Rule::expect_list => {
-            let list = list(w, inner.find(|p| p.as_rule() == Rule::list)?)?;
-            let what = inner.find(|p| !trivia(p))?;
-            let rule = what.as_rule();
-            let mut inner = what.into_inner();
-            let compare = match rule {
-                Rule::count => Compare::Count(first_word(w, inner)?),
-                Rule::fewer => Compare::FewerThan(operand(w, inner.find(|p| p.as_rule() == Rule::operand)?)?),
-                _ => Compare::SameAs(operand(w, inner.find(|p| p.as_rule() == Rule::operand)?)?),
-            };
-            Expectation::List { list, compare }
-        }
-        _ => return None,
-    })
-}
-
-fn fact(w: &mut Words<'_>, pair: P<'_>) -> Option<Fact> {
-    let span = w.span(&pair);
-    let rule = pair.as_rule();
-    let mut inner = pair.into_inner();
-    let kind = if rule == Rule::fact_to {
-        let host = w.word(inner.find(|p| p.as_rule() == Rule::word)?);
-        let subset = inner.find(|p| p.as_rule() == Rule::subset);
-        FactKind::To { host, subset: subset.and_then(|p| first_word(w, p.into_inner())) }
-    } else {
-        let name = inner.find(|p| p.as_rule() == Rule::fact_name)?.as_str().to_string();
-        FactKind::Value { name, word: first_word(w, inner)? }
-    };
-    Some(Fact { span, kind })
-}
-
-fn text_match(w: &mut Words<'_>, pair: P<'_>) -> Option<TextMatch> {
-    let rule = pair.as_rule();
-    Some(match rule {
-        Rule::word => TextMatch::Plain(w.word(pair)),
-        Rule::equals => TextMatch::Equals(first_word(w, pair.into_inner())?),
-        Rule::contains => TextMatch::Contains(first_word(w, pair.into_inner())?),
-        Rule::matches => {
-            let regex = pair.into_inner().find(|p| p.as_rule() == Rule::regex)?;
-            let span = w.span(&regex);
-            let text = regex.into_inner().next()?.as_str().replace("\\/", "/");
-            TextMatch::Matches(Regex { span, text })
-        }
-        _ => return None,
-    })
+        _ => None,
+    }
 }
 
 /// A text's lines without their common indent and without blank lines at both ends, in NFC.

@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthStr;
 const INDENT: &str = "  ";
 const BLANKS: &[char] = &[' ', '\t', '\r'];
 /// Headers whose words are put in one column where they stand below one another.
-const COLUMN: &[&str] = &["title", "namespace", "gateway", "require", "within"];
+const COLUMN: &[&str] = &["title", "namespace", "gateway", "require", "within", "include", "only", "skip"];
 
 /// The text, laid out. Line ends stay what they are (`\r\n` where the first one is).
 pub fn format(text: &str) -> String {

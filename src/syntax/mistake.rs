@@ -34,7 +34,7 @@ pub(super) fn remains(text: &str, offset: usize) -> Broken {
     };
     let verb = match find_verb(first) {
         Some(entry) => entry.word,
-        None => nearest(first, VERBS.iter().chain(LATER_VERBS).map(|v| v.word)).unwrap_or(first),
+        None => nearest(first, VERBS.iter().map(|v| v.word)).unwrap_or(first),
     };
     let count = match verb {
         "set" | "let" | "capture" | "for" => 1,
@@ -63,17 +63,9 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
     if text.starts_with("\"\"\"") || text.starts_with('|') {
         return None;
     }
-    if let Some(entry) = LATER_VERBS.iter().find(|v| v.word == verb) {
-        return Some(
-            Diagnostic::error("E0106", format!("`{verb}` is part of the language, but not of this version"))
-                .at(at(&first), "not run yet")
-                .help(format!("its form will be: {}", entry.usage)),
-        );
-    }
     if VERBS.iter().any(|v| v.word == verb) {
         return match verb {
             "expect" => expectation(text, offset, place),
-            "require" | "capture" => later_argument(verb, text, offset, place),
             _ => None,
         };
     }
@@ -94,7 +86,7 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
         d = d.at(at(&first), "not a verb of this language").help(format!("write {meant}"));
     } else if let Some((word, usage)) = EXPECTATIONS.iter().find(|(w, _)| *w == verb) {
         d = d.at(at(&first), format!("`{word}` stands behind `expect`")).help(format!("write {usage}"));
-    } else if let Some(near) = nearest(verb, VERBS.iter().chain(LATER_VERBS).map(|v| v.word)) {
+    } else if let Some(near) = nearest(verb, VERBS.iter().map(|v| v.word)) {
         d = d.at(at(&first), format!("did you mean `{near}`?"));
         if let Some(entry) = find_verb(near) {
             d = d.help(format!("write {}", entry.usage));
@@ -128,19 +120,6 @@ fn odd_blank(word: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
     )
 }
 
-fn later_argument(verb: &str, text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
-    let words = words(text);
-    let (index, later) = match verb {
-        "require" => (1, LATER_REQUIREMENTS),
-        _ => (words.iter().position(|(w, _)| *w == "=")? + 1, LATER_CAPTURES),
-    };
-    let (word, span) = words.get(index)?;
-    later.contains(word).then(|| {
-        Diagnostic::error("E0106", format!("`{verb} … {word}` is part of the language, but not of this version"))
-            .at(place(offset + span.start..offset + span.end), "not run yet")
-    })
-}
-
 fn expectation(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
     let words = words(text);
     let at = |span: &Span| place(offset + span.start..offset + span.end);
@@ -151,16 +130,6 @@ fn expectation(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
     let (word, span) = words.get(index)?;
     if EXPECTATIONS.iter().any(|(w, _)| w == word) {
         return None;
-    }
-    // `route` is read, so that its lesson can be given; it is refused in the plan.
-    if *word == "route" {
-        return None;
-    }
-    if LATER_EXPECTATIONS.contains(word) {
-        return Some(
-            Diagnostic::error("E0106", format!("`expect {word}` is part of the language, but not of this version"))
-                .at(at(span), "not judged yet"),
-        );
     }
     if let Some(d) = odd_blank(word, offset + span.start, place) {
         return Some(d);
@@ -237,7 +206,7 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
     let Some((word, span)) = stopped else { return unfinished() };
     let last = position >= span.start && words.last().is_some_and(|(_, s)| s == span);
     let d = Diagnostic::error("E0107", format!("unexpected `{}` in `{what}`", shorten(word)));
-    let listener = what == "expect listener" || what == "expect cluster";
+    let listener = matches!(what.as_str(), "expect listener" | "expect cluster" | "expect route" | "expect endpoint");
     let options: Vec<&str> = MODIFIERS
         .iter()
         .map(|(w, _)| *w)

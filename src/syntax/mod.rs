@@ -8,6 +8,7 @@ pub mod ast;
 mod build;
 mod cut;
 mod escape;
+mod expectation;
 mod format;
 mod grammar;
 pub mod habit;

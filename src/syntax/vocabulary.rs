@@ -17,22 +17,47 @@ pub const VERBS: &[VerbEntry] = &[
     verb("title", "title \"TEXT\""),
     verb("namespace", "namespace NAME"),
     verb("gateway", "gateway NAME.NAMESPACE"),
-    verb("require", "require outbound REGISTRY_ONLY|ALLOW_ANY, require gateway port N, require access-log [peer]"),
+    verb(
+        "require",
+        "require outbound REGISTRY_ONLY|ALLOW_ANY, gateway port N, access-log [peer], secret NAME [in NAMESPACE], version >= V, or crd NAME",
+    ),
     verb("set", "set NAME = WORD…"),
     verb("let", "let NAME = WORD"),
     verb("within", "within 10s"),
+    verb("include", "include FILE"),
+    verb("only", "only on lab|cluster [because \"TEXT\"]"),
+    verb("skip", "skip if [no] REQUIREMENT [because \"TEXT\"], a requirement as behind `require`"),
+    verb("disruptive", "disruptive [because \"TEXT\"]"),
     verb("scenario", "scenario \"TITLE\" [tag, tag]"),
     verb("criteria", "criteria \"TEXT\""),
     verb("see", "see NAME…"),
     verb("note", "note \"TEXT\""),
     verb("pause", "pause \"TEXT\""),
+    verb("trap", "trap \"SYMPTOM\" \"CAUSE\" \"MEND\""),
     VerbEntry { word: "for", usage: "for NAME in WORD… (steps) end", opens: true },
+    VerbEntry { word: "steps", usage: "steps NAME PARAMETER… (steps) end", opens: true },
+    VerbEntry { word: "setup", usage: "setup (steps) end", opens: true },
+    VerbEntry { word: "cleanup", usage: "cleanup (steps) end", opens: true },
     verb("end", "end"),
     verb("apply", "apply FILE…, or apply <<YAML"),
     verb("delete", "delete KIND NAME [in NAMESPACE], or delete FILE…"),
+    verb("patch", "patch KIND NAME [in NAMESPACE] <<YAML"),
+    verb("restart", "restart WORKLOAD"),
+    verb("scale", "scale WORKLOAD N"),
+    verb("wait", "wait KIND NAME [in NAMESPACE] ready|available|condition=TYPE|gone [within 60s]"),
     verb("exec", "exec WORKLOAD [-c CONTAINER] [--] COMMAND…, or exec local COMMAND…"),
-    verb("capture", "capture NAME = clusters|listeners|routes on PROXY, or = stdout, or = header NAME"),
+    verb("do", "do NAME WORD…"),
+    verb(
+        "capture",
+        "capture NAME = clusters|listeners|routes on PROXY, = stdout, = header NAME, = json PATH, or = KIND NAME PATH",
+    ),
     verb("diff", "diff A B, each a ${capture} or clusters|listeners|routes [on PROXY]"),
+    verb(
+        "site",
+        "site HOST [down|refused|unresolved] [status N] [body TEXT] [delay 2s] [tls 1.2|1.3] [certificate expired|wrong-host|untrusted] [client-certificate optional|required] [answer page|httpbin|facts] [address IP]",
+    ),
+    verb("cut", "cut WORKLOAD -> WORKLOAD|HOST|dns[:PORT] [refuse]"),
+    verb("kill", "kill WORKLOAD [-c CONTAINER]"),
     verb("expect", "expect [no] WHAT… [within 10s] [because \"TEXT\"]"),
 ];
 
@@ -45,6 +70,9 @@ pub const EXPECTATIONS: &[(&str, &str)] = &[
     ("body", "expect body == TEXT | contains TEXT | matches /REGEX/"),
     ("stdout", "expect stdout == TEXT | contains TEXT | matches /REGEX/"),
     ("stderr", "expect stderr == TEXT | contains TEXT | matches /REGEX/"),
+    ("json", "expect json PATH [== TEXT | contains TEXT | matches /REGEX/]"),
+    ("time", "expect time < 2s"),
+    ("tls", "expect tls 1.3"),
     ("certificate", "expect certificate san|subject|issuer TEXT"),
     ("blocked", "expect blocked [by REGISTRY_ONLY|sidecar-scope|authorization|no-route|network|upstream]"),
     ("direct", "expect direct"),
@@ -54,12 +82,20 @@ pub const EXPECTATIONS: &[(&str, &str)] = &[
     ("log", "expect log PROXY contains TEXT | matches /REGEX/"),
     ("listener", "expect listener PORT [on PROXY] [FACT…]"),
     ("cluster", "expect cluster HOST[:PORT] [subset NAME] [on PROXY] [FACT…]"),
+    ("route", "expect route HOST|NAME [on PROXY] [to HOST [subset NAME]]"),
+    ("endpoint", "expect endpoint HOST[:PORT] [subset NAME] [on PROXY] [count N] [address ADDRESS] [healthy]"),
+    ("secret", "expect secret NAME [on PROXY]"),
     ("clusters", "expect clusters [on PROXY] count N | fewer than X | same as X"),
     ("listeners", "expect listeners [on PROXY] count N | fewer than X | same as X"),
     ("routes", "expect routes [on PROXY] count N | fewer than X | same as X"),
+    ("only", "expect only cluster|listener|route NAME [on PROXY] changed"),
+    ("config", "expect config [on PROXY] matches <<YAML"),
+    ("resource", "expect resource KIND NAME [in NAMESPACE] [matches <<YAML]"),
+    ("rejected", "expect rejected [containing TEXT]"),
+    ("analysis", "expect analysis clean | contains CODE"),
 ];
 
-/// Facts of a listener or a cluster, and how they are written.
+/// Facts of a listener, a cluster, a route or an endpoint, and how they are written.
 pub const FACTS: &[(&str, &str)] = &[
     ("requireClientCertificate", "requireClientCertificate"),
     ("mode", "mode PASSTHROUGH|ISTIO_MUTUAL|SIMPLE|MUTUAL"),
@@ -71,6 +107,9 @@ pub const FACTS: &[(&str, &str)] = &[
     ("san", "san TEXT"),
     ("alpn", "alpn TEXT"),
     ("bound", "bound PORT"),
+    ("count", "count N"),
+    ("address", "address ADDRESS[:PORT]"),
+    ("healthy", "healthy"),
 ];
 
 /// Words that stand before a value at the end of an expectation.
@@ -85,27 +124,24 @@ pub const MODIFIERS: &[(&str, &str)] = &[
 /// Reserved at the end of `apply`, `expect` and `wait`.
 pub const RESERVED: &[&str] = &["within", "every", "stable", "because", "on", "in", "as"];
 
-/// Verbs of the language that this version does not run yet.
-pub const LATER_VERBS: &[VerbEntry] = &[
-    verb("wait", "wait KIND NAME CONDITION"),
-    verb("patch", "patch KIND NAME <<YAML"),
-    verb("restart", "restart WORKLOAD"),
-    verb("scale", "scale WORKLOAD N"),
-    VerbEntry { word: "steps", usage: "steps NAME PARAMETER… (steps) end", opens: true },
-    VerbEntry { word: "setup", usage: "setup (steps) end", opens: true },
-    VerbEntry { word: "cleanup", usage: "cleanup (steps) end", opens: true },
-    verb("do", "do NAME WORD…"),
-    verb("include", "include FILE"),
-    verb("site", "site HOST …"),
-    verb("cut", "cut A -> B"),
-    verb("kill", "kill PROXY"),
-    verb("trap", "trap \"SYMPTOM\" \"CAUSE\" \"MEND\""),
-    verb("skip", "skip if …"),
-    verb("only", "only on lab|cluster"),
-    verb("disruptive", "disruptive"),
+/// Verbs that are read and planned, and that this version does not run yet.
+pub const LATER_VERBS: &[&str] = &[
+    "wait",
+    "patch",
+    "restart",
+    "scale",
+    "setup",
+    "cleanup",
+    "site",
+    "cut",
+    "kill",
+    "trap",
+    "skip",
+    "only",
+    "disruptive",
 ];
 
-/// Expectations of the language that this version does not judge yet.
+/// Expectations that are read, and that this version does not judge yet.
 pub const LATER_EXPECTATIONS: &[&str] =
     &["json", "time", "tls", "endpoint", "secret", "only", "config", "resource", "rejected", "analysis", "route"];
 
@@ -113,7 +149,7 @@ pub const LATER_EXPECTATIONS: &[&str] =
 pub const LATER_REQUIREMENTS: &[&str] = &["secret", "version", "crd"];
 
 /// Sources of `capture` in a later version.
-pub const LATER_CAPTURES: &[&str] = &["json"];
+pub const LATER_CAPTURES: &[&str] = &["json", "object"];
 
 /// First words that people write instead of a verb, and what they mean here.
 pub const GUESSED_VERBS: &[(&str, &str)] = &[
@@ -146,7 +182,6 @@ pub const GUESSED_VERBS: &[(&str, &str)] = &[
     ("when", "the step itself, without `when`"),
     ("then", "`expect …`"),
     ("and", "the step itself, without `and`"),
-    ("if", "`require …` for what a scenario needs; there is no other condition"),
     ("get", "`exec WORKLOAD curl …`, and `expect status 200` behind it"),
     ("post", "`exec WORKLOAD curl -X POST …`, and `expect status 200` behind it"),
     ("put", "`exec WORKLOAD curl -X PUT …`, and `expect status 200` behind it"),
@@ -174,6 +209,23 @@ pub const GUESSED_VERBS: &[(&str, &str)] = &[
     ("반복", "`for NAME in WORD…`: verbs are English, texts may be Korean"),
     ("끝", "`end`"),
     ("메모", "`note \"TEXT\"`: verbs are English, texts may be Korean"),
+    ("if", "`require …` for what a scenario needs, or `skip if …`; there is no other condition"),
+    ("call", "`do NAME WORD…`"),
+    ("def", "`steps NAME PARAMETER…`"),
+    ("define", "`steps NAME PARAMETER…`"),
+    ("function", "`steps NAME PARAMETER…`"),
+    ("macro", "`steps NAME PARAMETER…`"),
+    ("import", "`include FILE`"),
+    ("source", "`include FILE`"),
+    ("before", "`setup`"),
+    ("beforeeach", "`setup`"),
+    ("after", "`cleanup`"),
+    ("aftereach", "`cleanup`"),
+    ("teardown", "`cleanup`"),
+    ("finally", "`cleanup`"),
+    ("rollout", "`restart WORKLOAD`, or `wait deployment NAME ready`"),
+    ("edit", "`patch KIND NAME <<YAML`"),
+    ("waitfor", "`wait KIND NAME ready|available|condition=TYPE|gone`"),
     ("save", "`capture NAME = …`"),
     ("store", "`capture NAME = …`"),
 ];
@@ -214,12 +266,18 @@ pub const GUESSED_EXPECTATIONS: &[(&str, &str)] = &[
     ("not", "expect no WHAT"),
     ("that", "expect WHAT, without `that`"),
     ("to", "expect WHAT, without `to`"),
-    ("ready", "wait deployment NAME ready (in a later version)"),
-    ("available", "wait deployment NAME available (in a later version)"),
-    ("gone", "wait KIND NAME gone (in a later version)"),
+    ("ready", "wait deployment NAME ready, without `expect`"),
+    ("available", "wait deployment NAME available, without `expect`"),
+    ("gone", "wait KIND NAME gone, without `expect`"),
+    ("analyze", "expect analysis clean, or expect analysis contains CODE"),
+    ("invalid", "expect rejected [containing TEXT]"),
+    ("object", "expect resource KIND NAME [matches <<YAML]"),
+    ("duration", "expect time < 2s"),
+    ("latency", "expect time < 2s"),
+    ("jsonpath", "expect json PATH == TEXT"),
 ];
 
-/// The entry of a verb of this version or a later one.
+/// The entry of a verb.
 pub fn find_verb(word: &str) -> Option<&'static VerbEntry> {
-    VERBS.iter().chain(LATER_VERBS).find(|v| v.word == word)
+    VERBS.iter().find(|v| v.word == word)
 }

@@ -143,7 +143,7 @@ pub const LATER_VERBS: &[&str] = &[
 
 /// Expectations that are read, and that this version does not judge yet.
 pub const LATER_EXPECTATIONS: &[&str] =
-    &["json", "time", "tls", "endpoint", "secret", "only", "config", "resource", "rejected", "analysis", "route"];
+    &["json", "time", "tls", "endpoint", "secret", "only", "config", "resource", "rejected", "analysis"];
 
 /// What can follow `require` in a later version.
 pub const LATER_REQUIREMENTS: &[&str] = &["secret", "version", "crd"];

@@ -22,6 +22,7 @@ fn started(index: usize, name: &str) -> Event {
         texts: vec!["앱의 HTTPS는 끝까지 유지된다.".into()],
         criteria: vec!["등록 외부: egress gateway 경유 + 200".into()],
         see: vec!["gw__note-eastwest-gateway-sni".into()],
+        traps: vec![],
     }
 }
 

@@ -29,6 +29,12 @@ pub struct Run {
     /// Do not ask before a cluster is changed.
     #[arg(short, long)]
     yes: bool,
+    /// On a cluster, provide what scenarios require and it lacks, and undo that after each scenario.
+    #[arg(long)]
+    provide: bool,
+    /// On a cluster, run scenarios that change what others depend on too.
+    #[arg(long)]
+    disruptive: bool,
     /// Show versions and more evidence.
     #[arg(short, long)]
     verbose: bool,
@@ -58,6 +64,19 @@ impl Run {
                     Err(error) => return fail(&format!("cannot use context \"{context}\": {error}"), 3),
                 };
                 let name = format!("cluster of context {context}, {}", cluster.server());
+                if let (false, Some(scenario)) =
+                    (self.disruptive || self.dry_run, loaded.plan.scenarios.iter().find(|s| s.disruptive.is_some()))
+                {
+                    let why = scenario.disruptive.as_ref().and_then(|d| d.because.clone());
+                    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+                    return fail(
+                        &format!(
+                            "the scenario \"{}\" changes what others on {name} depend on{why}; --disruptive runs it all the same",
+                            scenario.name
+                        ),
+                        2,
+                    );
+                }
                 if self.dry_run {
                     super::check::show(&loaded.warnings, 0);
                     super::confirm::steps(&name, &reason, &loaded.plan);
@@ -78,7 +97,7 @@ impl Run {
                 let Some(journal) = Keeping::of_user() else {
                     return fail("no place for the undo journal: set HOME or XDG_STATE_HOME", 3);
                 };
-                let target = TargetInfo { name, reason, lab: false, journal };
+                let target = TargetInfo { name, reason, lab: false, provide: self.provide, journal };
                 self.on(loaded, cluster, target, events, received).await
             }
         }
@@ -110,7 +129,7 @@ impl Run {
             Err(message) => fail(&message, 3),
             Ok(cluster) => {
                 let journal = Keeping { folder: lab.folder().join("journal"), durable: false };
-                let target = TargetInfo { name, reason, lab: true, journal };
+                let target = TargetInfo { name, reason, lab: true, provide: true, journal };
                 go(&loaded, cluster, target, events, reporting).await
             }
         };

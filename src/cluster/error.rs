@@ -55,6 +55,14 @@ impl Error {
         matches!(self, Error::Refused { code: 404, .. })
     }
 
+    /// The server would not make the change: it is invalid, or a webhook or a rule forbids it.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Error::Refused { code: 400 | 403 | 409 | 422, message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
     pub fn is_conflict(&self) -> bool {
         matches!(self, Error::Refused { code: 409, .. })
     }

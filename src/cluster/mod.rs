@@ -11,6 +11,7 @@ mod kinds;
 mod logs;
 mod objects;
 mod propagation;
+mod rollout;
 mod workload;
 
 pub use admin::Admin;
@@ -20,6 +21,7 @@ pub use kinds::Kind;
 pub use logs::LogFollower;
 pub use objects::{Applied, FIELD_MANAGER, content, describe, identity};
 pub use propagation::{Propagation, Settled};
+pub use rollout::{has_condition, rolled_out};
 pub use workload::{Pod, PodSet};
 
 use kinds::Kinds;
@@ -70,6 +72,26 @@ impl Cluster {
             .await
             .map_err(|e| Error::from_kube("asking the API server for its version", e))?;
         Ok(info.git_version)
+    }
+
+    /// What istiod says it is, e.g. `1.30.3`.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] where no istiod runs or it does not say.
+    pub async fn istio_version(&self) -> Result<String, Error> {
+        let pods = self.pods("istio-system", "istiod", std::time::Duration::from_millis(1)).await?;
+        let silent = || Error::Absent {
+            message: "istiod does not say which version it is".into(),
+            help: "see `istioctl version`".into(),
+        };
+        let control = self.http(pods.first().ok_or_else(silent)?, propagation::MONITORING);
+        let answer = control.get("/version").await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        let version: String = text.trim().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        match answer.status == 200 && !version.is_empty() {
+            true => Ok(version),
+            false => Err(silent()),
+        }
     }
 
     /// Identifies the cluster whatever its URL: the uid of the namespace kube-system. `None` where

@@ -32,7 +32,7 @@ pub struct Propagation {
 
 const SYNCED: &str = "/debug/lab/synced";
 /// istiod's HTTP port for monitoring and debugging.
-const MONITORING: u16 = 15014;
+pub(super) const MONITORING: u16 = 15014;
 /// istiod gathers changes for 100 ms or more before it pushes: quiet means for longer than that.
 const QUIET: Duration = Duration::from_millis(1000);
 /// Between two looks at a proxy's counters; there is no event to wait for.

@@ -260,7 +260,7 @@ fn fact_holds(fact: &Fact, listener: &Listener, chain: &FilterChain, dump: &Dump
 }
 
 /// `to HOST`, `to HOST:PORT`, a Service by its short name, or a cluster by its whole name.
-fn leads_to(cluster: &str, host: &str, subset: Option<&str>) -> bool {
+pub(super) fn leads_to(cluster: &str, host: &str, subset: Option<&str>) -> bool {
     let Some(parts) = ClusterName::parse(cluster) else { return subset.is_none() && cluster == host };
     let (host, port) = match host.rsplit_once(':') {
         Some((host, port)) if port.parse::<u16>().is_ok() => (host, port.parse().ok()),

@@ -9,25 +9,34 @@ mod explain;
 mod finding;
 mod hints;
 mod journey;
+mod json;
 mod listener;
 mod lists;
 mod log;
 mod needs;
+mod object;
 mod output;
+mod part;
 mod path_line;
+mod raw;
 mod registry;
 mod response;
+mod route;
 mod services;
 mod text;
 mod trace;
+mod transfer;
 
+pub use json::json_values;
 pub use lists::{list, list_difference};
 pub use needs::{needs, needs_to_explain, widened};
+pub use object::Said;
 pub use text::{printable, printable_bytes};
 
 use crate::diag::Diagnostic;
 use crate::envoy::{Dump, LogFormats};
-use crate::plan::{Expectation, Workload};
+use crate::plan;
+use crate::plan::{Expectation, ObjectRef, Workload};
 use finding::Finding;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -81,6 +90,15 @@ pub struct Evidence {
     /// Istio Gateways, ServiceEntries, … as the API holds them now.
     pub istio: Vec<Value>,
     pub captures: BTreeMap<String, Captured>,
+    /// Whole dumps with endpoints, by workload: pod and dump. Where [`Need::Raw`] asked for them.
+    pub raw: BTreeMap<String, Vec<(String, Arc<Value>)>>,
+    /// The same, taken when a list of the proxy was captured last.
+    pub baselines: BTreeMap<String, Vec<(String, Arc<Value>)>>,
+    /// Objects of the API that were asked for; `None`: there is none.
+    pub objects: Vec<(ObjectRef, Option<Value>)>,
+    /// Why the change right before was refused.
+    pub refusal: Option<String>,
+    pub analysis: Option<Vec<Said>>,
     /// Default gateway and the last exec's workload.
     pub gateway: Option<Workload>,
     pub workload: Option<Workload>,
@@ -97,6 +115,11 @@ pub enum Need {
     Log(Workload),
     Services(String),
     Istio,
+    /// The whole configuration as it is, with endpoints and secrets.
+    Raw(Workload),
+    Object(ObjectRef),
+    /// What Istio's analysis says.
+    Analysis,
 }
 
 #[derive(Debug, Clone)]
@@ -166,7 +189,20 @@ fn find(what: &Expectation, negated: bool, evidence: &Evidence) -> Finding {
             cluster::cluster(&wanted, on.as_ref(), negated, evidence)
         }
         Expectation::List { list, on, compare } => lists::compare(*list, on.as_ref(), compare, evidence),
-        _ => Finding::not_shown("this version does not judge it", ""),
+        Expectation::Json { path, matches } => json::json(path, matches.as_ref(), evidence),
+        Expectation::Time { comparison, limit } => transfer::time(*comparison, *limit, evidence),
+        Expectation::Tls(version) => transfer::tls(version, evidence),
+        Expectation::Route { name, on, to } => route::route(name, &proxy_of(on.as_ref(), evidence), to, evidence),
+        Expectation::Endpoint { host, port, subset, on, facts } => {
+            let wanted = raw::Endpoints { host, port: *port, subset: subset.as_deref(), facts };
+            raw::endpoint(&wanted, &proxy_of(on.as_ref(), evidence), evidence)
+        }
+        Expectation::Secret { name, on } => raw::secret(name, &proxy_of(on.as_ref(), evidence), evidence),
+        Expectation::Only { list, name, on } => raw::only(*list, name, on, evidence),
+        Expectation::Config { on, document } => raw::config(on, document, evidence),
+        Expectation::Resource { object, document } => object::resource(object, document.as_ref(), evidence),
+        Expectation::Rejected { containing } => object::rejected(containing.as_ref(), evidence),
+        Expectation::Analysis(wanted) => object::analysis(wanted, evidence),
     }
 }
 
@@ -200,8 +236,36 @@ fn described(what: &Expectation, evidence: &Evidence) -> (&'static str, String) 
         Expectation::Listener { port, .. } => (code::LISTENER, format!("listener {port}")),
         Expectation::Cluster { host, .. } => (code::CLUSTER, format!("cluster {host}")),
         Expectation::List { list, .. } => (code::LIST, lists::noun(*list).to_string()),
-        _ => (code::LIST, String::new()),
+        Expectation::Json { path, matches } => {
+            (code::JSON, format!("json {path}{}", output::match_words(matches.as_ref(), evidence)))
+        }
+        Expectation::Time { comparison, limit } => (code::TIME, format!("time {comparison} {limit:?}")),
+        Expectation::Tls(version) => (code::TLS, format!("tls {version}")),
+        Expectation::Route { name, .. } => (code::ROUTE, format!("route {name}")),
+        Expectation::Endpoint { host, port, subset, facts, .. } => {
+            let wanted = raw::Endpoints { host, port: *port, subset: subset.as_deref(), facts };
+            (code::ENDPOINT, wanted.words())
+        }
+        Expectation::Secret { name, .. } => (code::SECRET, format!("secret {name}")),
+        Expectation::Only { list, name, .. } => (code::ONLY, format!("change of {} {name} alone", raw::kind_of(*list))),
+        Expectation::Config { on, .. } => (code::CONFIG, format!("such configuration of {on}")),
+        Expectation::Resource { object, .. } => (code::RESOURCE, object::words(object)),
+        Expectation::Rejected { .. } => (code::REJECTED, "rejection".to_string()),
+        Expectation::Analysis(plan::Analysis::Clean) => (code::ANALYSIS, "clean analysis".to_string()),
+        Expectation::Analysis(plan::Analysis::Contains(code)) => (code::ANALYSIS, format!("{code} in the analysis")),
     }
+}
+
+/// The proxy that is named, else the last exec's workload.
+fn proxy_of(on: Option<&Workload>, evidence: &Evidence) -> Workload {
+    on.cloned().or_else(|| evidence.workload.clone()).unwrap_or_else(explain::default_gateway)
+}
+
+fn no_configuration(proxy: &Workload) -> Finding {
+    Finding::not_shown(
+        format!("{proxy} shows no Envoy configuration"),
+        format!("look at `kubectl -n {} get pods`: does {} run with a proxy?", proxy.namespace, proxy.name),
+    )
 }
 
 /// The stable codes of judgements.
@@ -223,4 +287,15 @@ mod code {
     pub const LISTENER: &str = "E0430";
     pub const CLUSTER: &str = "E0431";
     pub const LIST: &str = "E0432";
+    pub const JSON: &str = "E0418";
+    pub const TIME: &str = "E0419";
+    pub const TLS: &str = "E0426";
+    pub const ROUTE: &str = "E0433";
+    pub const ENDPOINT: &str = "E0434";
+    pub const SECRET: &str = "E0435";
+    pub const ONLY: &str = "E0436";
+    pub const CONFIG: &str = "E0437";
+    pub const RESOURCE: &str = "E0438";
+    pub const REJECTED: &str = "E0439";
+    pub const ANALYSIS: &str = "E0440";
 }

@@ -36,6 +36,15 @@ pub fn needs(what: &Expectation, negated: bool, gateway: &Workload, workload: Op
                 needs.extend(on(proxy));
             }
         }
+        Expectation::Route { on: proxy, .. } => needs.extend(on(proxy)),
+        Expectation::Endpoint { on: proxy, .. } | Expectation::Secret { on: proxy, .. } => {
+            needs.extend(proxy.clone().or_else(|| workload.cloned()).map(Need::Raw));
+        }
+        Expectation::Only { on: proxy, .. } | Expectation::Config { on: proxy, .. } => {
+            needs.push(Need::Raw(proxy.clone()))
+        }
+        Expectation::Resource { object, .. } => needs.push(Need::Object(object.clone())),
+        Expectation::Analysis(_) => needs.push(Need::Analysis),
         _ => {}
     }
     needs.dedup();
@@ -49,6 +58,7 @@ pub fn needs_to_explain(what: &Expectation, gateway: &Workload, workload: Option
     match what {
         Expectation::Cluster { .. } | Expectation::List { .. } => needs.push(Need::Istio),
         Expectation::Log { .. } | Expectation::Stdout(_) | Expectation::Stderr(_) => {}
+        what if what.is_about_state() && !matches!(what, Expectation::Listener { .. }) => {}
         Expectation::Listener { .. } => needs.push(Need::Istio),
         Expectation::Via { gateway, .. } => {
             whole_journey(&mut needs, gateway, workload);

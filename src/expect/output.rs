@@ -58,15 +58,23 @@ pub(super) fn stderr(matches: &TextMatch, evidence: &Evidence) -> Finding {
 }
 
 pub(super) fn body(matches: &TextMatch, evidence: &Evidence) -> Finding {
-    let Some(probe) = &evidence.probe else { return no_probe() };
+    match body_of(evidence) {
+        Ok(body) => compare("body", code::BODY, &body, matches, evidence),
+        Err(finding) => finding,
+    }
+}
+
+/// What the command printed, without header blocks; or why there is none.
+pub(super) fn body_of(evidence: &Evidence) -> Result<String, Finding> {
+    let Some(probe) = &evidence.probe else { return Err(no_probe()) };
     if let Some(option) = hides_body(&probe.command) {
-        return Finding::not_shown(
+        return Err(Finding::not_shown(
             format!("curl's `{option}` leaves no body in its output"),
             format!("drop `{option}` from the command"),
-        );
+        ));
     }
     let text = String::from_utf8_lossy(&probe.stdout);
-    compare("body", code::BODY, split_head(&text).1, matches, evidence)
+    Ok(split_head(&text).1.to_string())
 }
 
 /// The curl option that keeps the body from stdout, if one does.

@@ -4,7 +4,6 @@
 use super::blocks::{Around, FileBlocks, Node, Over, ScenarioBlock, blocks};
 use super::headers::Headers;
 use super::inline::Inline;
-use super::later::later;
 use super::named::{Named, include};
 use super::scope::{Expanded, Scope, Value};
 use super::step::*;
@@ -48,9 +47,7 @@ pub struct Built {
 
 pub fn build(parsed: &Parsed, manifests: &dyn Manifests) -> Built {
     let mut errors = vec![];
-    later(&parsed.source, &parsed.statements, &mut errors);
     let included = include(parsed, manifests, &mut errors);
-    included.iter().for_each(|p| later(&p.source, &p.statements, &mut errors));
     let libraries: Vec<FileBlocks<'_>> =
         included.iter().map(|p| blocks(&p.source, &p.statements, &mut errors)).collect();
     let file_blocks = blocks(&parsed.source, &parsed.statements, &mut errors);

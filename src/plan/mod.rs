@@ -11,7 +11,6 @@ pub mod expected;
 mod headers;
 mod inline;
 mod lab;
-mod later;
 mod named;
 mod scope;
 mod select;

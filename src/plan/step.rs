@@ -182,7 +182,7 @@ pub struct ManifestObject {
     pub spans: Arc<Vec<(String, std::ops::Range<usize>)>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -124,6 +124,12 @@ fn write_scenario(out: &mut String, number: usize, scenario: &ScenarioModel) -> 
             writeln!(out, "- see: {}", prose(see))?;
         }
     }
+    if !scenario.traps.is_empty() {
+        writeln!(out, "\n### Traps\n\n| symptom | cause | mend |\n| --- | --- | --- |")?;
+        for trap in &scenario.traps {
+            writeln!(out, "| {} | {} | {} |", cell(&trap.symptom), cell(&trap.cause), cell(&trap.mend))?;
+        }
+    }
     write_manifests(out, scenario)?;
     if !scenario.steps.is_empty() {
         writeln!(out, "\n### Steps")?;

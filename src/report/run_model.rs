@@ -1,7 +1,7 @@
 //! A whole run folded into a tree, for reports that are written at the end.
 
 use crate::diag::Diagnostic;
-use crate::run::event::{Counts, Event, EvidenceKind, Manifest, ObjectAction, Verdict};
+use crate::run::event::{Counts, Event, EvidenceKind, Manifest, ObjectAction, Trap, Verdict};
 use std::time::Duration;
 
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,7 @@ pub struct ScenarioModel {
     pub texts: Vec<String>,
     pub criteria: Vec<String>,
     pub see: Vec<String>,
+    pub traps: Vec<Trap>,
     /// Distinct manifests in the order they were applied.
     pub manifests: Vec<Manifest>,
     pub objects: Vec<ObjectLine>,
@@ -80,7 +81,7 @@ impl Model {
                     self.versions.push(entry);
                 }
             }
-            Event::ScenarioStarted { file, file_title, name, tags, texts, criteria, see, .. } => {
+            Event::ScenarioStarted { file, file_title, name, tags, texts, criteria, see, traps, .. } => {
                 self.scenarios.push(ScenarioModel {
                     file: file.clone(),
                     file_title: file_title.clone(),
@@ -89,6 +90,7 @@ impl Model {
                     texts: texts.clone(),
                     criteria: criteria.clone(),
                     see: see.clone(),
+                    traps: traps.clone(),
                     ..ScenarioModel::default()
                 });
             }

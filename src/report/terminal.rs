@@ -4,7 +4,7 @@ use super::progress::Progress;
 use super::style::{Color, action, gap, mark, of_verdict, paint, verdict, visible};
 use super::{Reporter, duration};
 use crate::diag;
-use crate::run::event::{Counts, Event, EvidenceKind, ObjectAction, Verdict};
+use crate::run::event::{Counts, Event, EvidenceKind, ObjectAction, Trap, Verdict};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::time::Duration;
@@ -28,6 +28,7 @@ pub struct Terminal<W: Write> {
     /// Lines that belong beneath the step that runs now, by its index.
     beneath: BTreeMap<usize, Vec<String>>,
     objects: BTreeMap<usize, Vec<ObjectAction>>,
+    traps: Vec<Trap>,
     /// The reader is gone (a closed pipe): nothing more is written.
     gone: bool,
     finished: bool,
@@ -59,6 +60,7 @@ pub fn plain<W: Write>(out: W, verbose: bool) -> Terminal<W> {
         step: String::new(),
         beneath: BTreeMap::new(),
         objects: BTreeMap::new(),
+        traps: vec![],
         gone: false,
         finished: false,
     }
@@ -90,7 +92,7 @@ impl<W: Write> Terminal<W> {
     }
 
     fn scenario_started(&mut self, event: &Event) -> io::Result<()> {
-        let Event::ScenarioStarted { file, file_title, name, tags, texts, .. } = event else { return Ok(()) };
+        let Event::ScenarioStarted { file, file_title, name, tags, texts, traps, .. } = event else { return Ok(()) };
         if self.file.as_deref() != Some(file) {
             self.file = Some(file.clone());
             let title = file_title.as_ref().map(|title| format!("  {}", visible(title))).unwrap_or_default();
@@ -108,6 +110,7 @@ impl<W: Write> Terminal<W> {
                 self.lines(&line)?;
             }
         }
+        self.traps.clone_from(traps);
         self.beneath.clear();
         self.objects.clear();
         Ok(())
@@ -178,6 +181,15 @@ impl<W: Write> Terminal<W> {
     }
 
     fn scenario_finished(&mut self, verdict_of: Verdict, took: Duration, reason: Option<&str>) -> io::Result<()> {
+        // What its author knows of such failures is told where one happened.
+        let traps = std::mem::take(&mut self.traps);
+        if self.verbose || verdict_of == Verdict::Failed {
+            for trap in &traps {
+                let line = format!("    trap  {}: {}; {}", trap.symptom, trap.cause, trap.mend);
+                let line = self.paint(&visible(&line), Color::Yellow);
+                self.lines(&line)?;
+            }
+        }
         let reason = reason.map(|reason| format!(": {}", visible(reason))).unwrap_or_default();
         let head = format!("  {} {}{reason}", mark(verdict_of), verdict(verdict_of));
         let line = format!(

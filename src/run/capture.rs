@@ -4,14 +4,37 @@
 use super::scenario::Runner;
 use crate::cluster::Error;
 use crate::expect::{self, Captured, Need};
-use crate::plan::{CaptureSource, Operand, ProxyList, Scenario, Workload};
+use crate::plan::{CaptureSource, Expectation, Operand, ProxyList, Scenario, Step, StepKind, Workload};
+use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
 impl Runner {
     pub(super) async fn capture(&mut self, scenario: &Scenario, source: &CaptureSource) -> Result<Captured, Error> {
         match source {
-            CaptureSource::List { list, on } => Ok(Captured::List(self.list(scenario, *list, on.as_ref()).await?)),
-            CaptureSource::Json(_) | CaptureSource::Object { .. } => Err(super::not_yet()),
+            CaptureSource::List { list, on } => {
+                let names = self.list(scenario, *list, on.as_ref()).await?;
+                self.baseline(scenario, on.as_ref()).await?;
+                Ok(Captured::List(names))
+            }
+            CaptureSource::Json(path) => {
+                let stdout = self.last_stdout()?;
+                let body = stdout.find(['{', '[']).map_or("", |at| &stdout[at..]);
+                let value: Value = serde_json::from_str(body.trim()).map_err(|error| Error::Absent {
+                    message: format!("the last exec printed no JSON: {error}"),
+                    help: "curl prints the body without -I and -o".into(),
+                })?;
+                value_at(&value, path, "the last exec's output").map(Captured::Text)
+            }
+            CaptureSource::Object { object, path } => {
+                let label = format!("{} {}", object.kind, object.name);
+                let Some(found) = self.object(object, &scenario.namespace).await? else {
+                    return Err(Error::Absent {
+                        message: format!("there is no {label} to capture from"),
+                        help: format!("see `kubectl get {} -A`", object.kind),
+                    });
+                };
+                value_at(&found, path, &label).map(Captured::Text)
+            }
             CaptureSource::Stdout => Ok(Captured::Text(self.last_stdout()?.trim_end_matches('\n').to_owned())),
             CaptureSource::Header(name) => {
                 let stdout = self.last_stdout()?;
@@ -43,6 +66,17 @@ impl Runner {
         names.sort();
         names.dedup();
         Ok(names)
+    }
+
+    /// Keeps the proxy's whole configuration where the scenario asks what alone changed.
+    async fn baseline(&mut self, scenario: &Scenario, on: Option<&Workload>) -> Result<(), Error> {
+        let asks = |s: &Step| matches!(&s.kind, StepKind::Expect(e) if matches!(e.what, Expectation::Only { .. }));
+        let workload = on.or(self.state.workload.as_ref()).cloned();
+        if let (Some(workload), true) = (workload, scenario.steps.iter().any(asks)) {
+            let dumps = self.raw_dumps(&workload).await?;
+            self.state.baselines.insert(workload.to_string(), dumps);
+        }
+        Ok(())
     }
 
     fn last_stdout(&self) -> Result<String, Error> {
@@ -92,6 +126,17 @@ fn changed_lines(left: &[String], right: &[String]) -> Vec<String> {
     }
     lines.push(format!("  {same} the same ({} → {})", left.len(), right.len()));
     lines
+}
+
+/// The values that a path finds, a line each.
+fn value_at(value: &Value, path: &str, of: &str) -> Result<String, Error> {
+    let absent =
+        |message| Error::Absent { message, help: "look at it with `exec` and `jq`, or `kubectl get -o json`".into() };
+    match expect::json_values(value, path) {
+        Ok(found) if found.is_empty() => Err(absent(format!("{path} finds nothing in {of}"))),
+        Ok(found) => Ok(found.join("\n")),
+        Err(why) => Err(absent(why)),
+    }
 }
 
 /// A header's value in what curl printed, of the last response that has it.

@@ -155,6 +155,69 @@ impl Changes {
         }
     }
 
+    /// Patches an object. One that would not change is left untouched.
+    ///
+    /// # Errors
+    /// [`Error::Absent`] when there is none.
+    pub async fn patch(
+        &mut self,
+        object: &ObjectRef,
+        patch: &Value,
+        namespace: &str,
+        scenario: &str,
+    ) -> Result<(Kind, Applied, Value), Error> {
+        let kind = match &object.api_version {
+            Some(version) => self.cluster.kind(version, &object.kind).await?,
+            None => self.cluster.kind_by_word(&object.kind).await?,
+        };
+        let namespace = match kind.namespaced {
+            true => object.namespace.as_deref().unwrap_or(namespace),
+            false => "",
+        };
+        let label = describe(&kind.kind, Some(namespace), &object.name);
+        let Some(live) = self.cluster.get(&kind, Some(namespace), &object.name).await? else {
+            return Err(Error::Absent {
+                message: format!("there is no {label} to patch"),
+                help: format!("see `kubectl get {} -A`", kind.plural),
+            });
+        };
+        let merged = self.cluster.patch(&kind, Some(namespace), &object.name, patch, true).await?;
+        if content(&merged) == content(&live) {
+            return Ok((kind, Applied::Unchanged, live));
+        }
+        let number = self.journal.number();
+        let id = (namespace, object.name.as_str());
+        let intent = journal::intent(number, scenario, Action::Patch, &kind, id, Some(live.clone()));
+        self.journal.intend(&[intent]).map_err(|e| no_journal(&e))?;
+        let index = self.made.len();
+        self.made.push(Made {
+            number,
+            kind: kind.clone(),
+            namespace: namespace.to_owned(),
+            name: object.name.clone(),
+            before: Some(live.clone()),
+            after: After::Unknown,
+        });
+        // Over exactly the object that the journal holds.
+        let mut exact = patch.clone();
+        if let (Some(version), Some(fields)) = (text(&live, "/metadata/resourceVersion"), exact.as_object_mut()) {
+            let metadata = fields.entry("metadata").or_insert_with(|| serde_json::json!({}));
+            if let Some(metadata) = metadata.as_object_mut() {
+                metadata.insert("resourceVersion".into(), version.into());
+            }
+        }
+        let now = match self.cluster.patch(&kind, Some(namespace), &object.name, &exact, false).await {
+            // Somebody else's hand, its status perhaps: the patch says only what it changes.
+            Err(error) if error.is_conflict() => {
+                self.cluster.patch(&kind, Some(namespace), &object.name, patch, false).await?
+            }
+            patched => patched?,
+        };
+        self.made[index].after = After::Object(Box::new(now.clone()));
+        let _ = self.journal.done(number, text(&now, "/metadata/uid"), text(&now, "/metadata/resourceVersion"));
+        Ok((kind, Applied::Changed, now))
+    }
+
     /// Deletes an object and waits until it is gone.
     ///
     /// # Errors

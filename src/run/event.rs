@@ -1,6 +1,7 @@
 //! The event stream, versioned: everything a report, a progress bar or a later tool learns of a run.
 
 use crate::diag::Diagnostic;
+pub use crate::plan::Trap;
 use std::time::Duration;
 
 /// Raised when a field changes meaning or goes.
@@ -36,6 +37,7 @@ pub enum Event {
         texts: Vec<String>,
         criteria: Vec<String>,
         see: Vec<String>,
+        traps: Vec<Trap>,
     },
     /// An object was created, changed, left as it was, or put back.
     Object {

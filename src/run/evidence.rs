@@ -194,7 +194,9 @@ impl Gatherer {
             match need {
                 Need::Services(namespace) => evidence.services.extend(self.services(cluster, namespace).await?),
                 Need::Istio => evidence.istio = self.istio(cluster).await?,
+                // The last three are the runner's own.
                 Need::Log(_) | Need::Format(_) | Need::Dump(_) => {}
+                Need::Raw(_) | Need::Object(_) | Need::Analysis => {}
             }
         }
         let mut asked = vec![];
@@ -225,7 +227,7 @@ impl Gatherer {
         Ok(found)
     }
 
-    async fn istio(&mut self, cluster: &Cluster) -> Result<Vec<Value>, Error> {
+    pub(super) async fn istio(&mut self, cluster: &Cluster) -> Result<Vec<Value>, Error> {
         if let Some((at, known)) = &self.istio
             && *at == self.change
         {
@@ -258,7 +260,7 @@ fn looks(needs: &[Need]) -> Vec<(Workload, Look)> {
             Need::Log(workload) => (workload, Look::None),
             Need::Format(workload) => (workload, Look::Format),
             Need::Dump(workload) => (workload, Look::Dump),
-            Need::Services(_) | Need::Istio => continue,
+            Need::Services(_) | Need::Istio | Need::Raw(_) | Need::Object(_) | Need::Analysis => continue,
         };
         match found.iter_mut().find(|(known, _)| known == workload) {
             Some((_, known)) => *known = look.max(*known),

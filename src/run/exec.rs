@@ -5,12 +5,13 @@ use super::curl;
 use super::scenario::Runner;
 use crate::cluster::Error;
 use crate::expect::Probe;
-use crate::plan::{Exec, Workload};
+use crate::plan::{Exec, Part, Workload};
 use std::time::Instant;
 
 impl Runner {
     /// Runs the command once; the probe is kept for the expectations.
     pub(super) async fn run_exec(&mut self, exec: &Exec) -> Result<(), Error> {
+        self.captured(exec)?;
         let command = self.words(exec);
         let probe = match &exec.workload {
             Some(workload) => self.run_in_pod(workload, exec, command).await?,
@@ -71,6 +72,23 @@ impl Runner {
             transfers,
             took: output.took,
         })
+    }
+
+    /// # Errors
+    /// A capture without a value: the step that takes it did not run.
+    fn captured(&self, exec: &Exec) -> Result<(), Error> {
+        let parts = exec.command.iter().flat_map(|text| &text.0);
+        let missing = parts.into_iter().find_map(|part| match part {
+            Part::Capture(name) if name != "ingress" && !self.state.captures.contains_key(name) => Some(name),
+            _ => None,
+        });
+        match missing {
+            None => Ok(()),
+            Some(name) => Err(Error::Absent {
+                message: format!("nothing was captured as {name}: the step that captures it did not run"),
+                help: String::new(),
+            }),
+        }
     }
 
     /// The command with captures filled in.

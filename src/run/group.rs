@@ -219,14 +219,17 @@ impl Runner {
             optional: Some(&scenario.gateway).filter(|_| gateway_optional),
         };
         let (cluster, proxies, marks) = (&self.cluster, &mut self.proxies, &self.state.marks);
-        match self.gatherer.gather(cluster, proxies, marks, needs, &known, fresh).await {
+        let gathered = match self.gatherer.gather(cluster, proxies, marks, needs, &known, fresh).await {
             // A pod went since it was looked up: ask those that are there now.
             Err(error) if error.is_not_found() || error.is_broken() => {
                 proxies.forget_pods();
                 self.gatherer.gather(cluster, proxies, marks, needs, &known, true).await
             }
             gathered => gathered,
-        }
+        };
+        let mut evidence = gathered?;
+        self.state_evidence(scenario, needs, &mut evidence).await?;
+        Ok(evidence)
     }
 
     /// Shows what the command printed; without expectations it must have exited 0.
@@ -342,7 +345,8 @@ fn evidence_kind(what: &Expectation) -> EvidenceKind {
     match what {
         Expectation::Log { .. } => EvidenceKind::Log,
         Expectation::List { .. } => EvidenceKind::Diff,
-        Expectation::Listener { .. } | Expectation::Cluster { .. } => EvidenceKind::Config,
+        Expectation::Only { .. } => EvidenceKind::Diff,
+        what if what.is_about_state() => EvidenceKind::Config,
         _ => EvidenceKind::Path,
     }
 }

@@ -59,6 +59,7 @@ pub enum Line {
 pub enum Action {
     Apply,
     Delete,
+    Patch,
 }
 
 /// Where journals are kept, and how safely.

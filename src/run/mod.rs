@@ -3,6 +3,7 @@
 
 mod analysis;
 mod capture;
+mod change_steps;
 mod changes;
 mod control;
 pub mod curl;
@@ -16,6 +17,8 @@ mod proxies;
 mod require;
 mod retry;
 mod scenario;
+mod skip;
+mod state_evidence;
 mod steadiness;
 mod undo;
 mod versions;
@@ -40,6 +43,8 @@ pub struct TargetInfo {
     pub reason: String,
     /// The embedded lab: what a scenario requires is provided, and logs come at once.
     pub lab: bool,
+    /// On a cluster too what a scenario requires is provided, and undone (`--provide`).
+    pub provide: bool,
     /// Where the undo journal is kept.
     pub journal: journal::Keeping,
 }
@@ -83,11 +88,6 @@ pub async fn run(
     runner.close().await;
     emit(Event::RunFinished { counts, took: begun.elapsed() });
     counts
-}
-
-/// The language's checks refuse what this version does not run: nothing gets here.
-fn not_yet() -> crate::cluster::Error {
-    crate::cluster::Error::Absent { message: "this version does not run it".into(), help: String::new() }
 }
 
 /// The process' exit code: 0 all passed or skipped with a reason, 1 something failed, was not shown, or

@@ -68,11 +68,48 @@ pub async fn preview(plan: &Plan, cluster: &Cluster) -> Result<Preview, Error> {
                         deletion(cluster, scenario, object, &mut preview).await?;
                     }
                 }
+                StepKind::Patch { object, patch } => patched(cluster, scenario, object, patch, &mut preview).await?,
+                StepKind::Restart(workload) => rolled(workload, "restarted", &mut preview),
+                StepKind::Scale { workload, replicas } => {
+                    rolled(workload, &format!("scaled to {replicas}"), &mut preview)
+                }
                 _ => (),
             }
         }
     }
     Ok(preview)
+}
+
+async fn patched(
+    cluster: &Cluster,
+    scenario: &Scenario,
+    object: &ObjectRef,
+    patch: &Value,
+    preview: &mut Preview,
+) -> Result<(), Error> {
+    let compared = async {
+        let kind = match &object.api_version {
+            Some(version) => cluster.kind(version, &object.kind).await?,
+            None => cluster.kind_by_word(&object.kind).await?,
+        };
+        let namespace = object.namespace.as_deref().unwrap_or(&scenario.namespace);
+        let namespace = Some(namespace).filter(|_| kind.namespaced);
+        // What the scenario makes itself is not there yet.
+        let Some(live) = cluster.get(&kind, namespace, &object.name).await? else { return Ok(None) };
+        let merged = cluster.patch(&kind, namespace, &object.name, patch, true).await?;
+        let lines = changed(&content(&live), &content(&merged));
+        Ok::<_, Error>(Some(Difference { object: describe(&kind.kind, namespace, &object.name), lines }))
+    };
+    match compared.await {
+        Ok(difference) => preview.differing.extend(difference.filter(|d| !d.lines.is_empty())),
+        Err(error) => lack(preview, error)?,
+    }
+    Ok(())
+}
+
+fn rolled(workload: &Workload, what: &str, preview: &mut Preview) {
+    let object = describe("Deployment", Some(&workload.namespace), &workload.name);
+    preview.differing.push(Difference { object, lines: vec![format!("  {what}")] });
 }
 
 async fn add(

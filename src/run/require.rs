@@ -5,7 +5,7 @@ use super::event::{Event, ObjectAction, Verdict};
 use super::scenario::{Runner, Stop};
 use crate::cluster::{Applied, Error};
 use crate::diag::Diagnostic;
-use crate::plan::{OutboundPolicy, Require, Requirement, Scenario};
+use crate::plan::{Comparison, OutboundPolicy, Require, Requirement, Scenario, Version};
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -32,8 +32,10 @@ struct Unmet {
 }
 
 /// The change that provides it.
-struct Provision {
+pub(super) struct Provision {
     object: Value,
+    /// One that reaches less, if there is one.
+    narrow: Option<Value>,
     unmet: Unmet,
 }
 
@@ -88,21 +90,27 @@ impl Runner {
     }
 
     /// What is missing, if anything.
-    async fn look(&self, scenario: &Scenario, require: &Require) -> Result<Option<Provision>, Error> {
+    pub(super) async fn look(&self, scenario: &Scenario, require: &Require) -> Result<Option<Provision>, Error> {
         match &require.what {
             Requirement::Outbound(policy) => self.outbound(scenario, *policy).await,
             Requirement::AccessLog { peer } => self.access_log(*peer).await,
-            Requirement::Secret { .. } | Requirement::Version { .. } | Requirement::Crd(_) => Err(super::not_yet()),
+            Requirement::Secret { name, namespace } => {
+                self.secret(name, namespace.as_deref().unwrap_or(&scenario.namespace)).await
+            }
+            Requirement::Version { comparison, version } => self.istio_version(*comparison, version).await,
+            Requirement::Crd(name) => self.crd(name).await,
             Requirement::GatewayPort(port) => self.gateway_port(scenario, *port).await,
         }
     }
 
     /// Makes the change, where that is allowed.
     async fn provide(&mut self, scenario: &Scenario, provision: Provision) -> Result<Option<Unmet>, Error> {
-        let Provision { object, unmet } = provision;
-        if !self.lab {
+        let Provision { object, narrow, unmet } = provision;
+        if !self.provide {
             return Ok(Some(unmet));
         }
+        // On somebody's cluster the narrowest change that will do.
+        let object = narrow.filter(|_| !self.lab).unwrap_or(object);
         let done = self.changes.apply(std::slice::from_ref(&object), "", &scenario.name).await;
         self.changed();
         for outcome in done.map_err(|failed| failed.error)? {
@@ -154,7 +162,12 @@ impl Runner {
                  `outboundTrafficPolicy: {{mode: {wanted}}}`"
             )],
         };
-        Ok(Some(Provision { object: mesh_object(&mesh)?, unmet }))
+        let sidecar = json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "Sidecar",
+            "metadata": {"name": "egress-scn-outbound", "namespace": scenario.namespace},
+            "spec": {"outboundTrafficPolicy": {"mode": wanted}}
+        });
+        Ok(Some(Provision { object: mesh_object(&mesh)?, narrow: Some(sidecar), unmet }))
     }
 
     /// What a Sidecar for the whole namespace says, if there is one.
@@ -190,7 +203,7 @@ impl Runner {
         let help = "set meshConfig.accessLogFile to /dev/stdout, and for the peer add `peer=%DOWNSTREAM_PEER_URI_SAN%` to \
                     meshConfig.accessLogFormat";
         let unmet = Unmet { title: title.into(), help: vec![help.into()] };
-        Ok(Some(Provision { object: mesh_object(&mesh)?, unmet }))
+        Ok(Some(Provision { object: mesh_object(&mesh)?, narrow: None, unmet }))
     }
 
     async fn gateway_port(&self, scenario: &Scenario, port: u16) -> Result<Option<Provision>, Error> {
@@ -221,10 +234,60 @@ impl Runner {
                 gateway.namespace, gateway.name
             )],
         };
-        Ok(Some(Provision { object, unmet }))
+        Ok(Some(Provision { object, narrow: None, unmet }))
     }
 
-    async fn mesh_config(&self) -> Result<Value, Error> {
+    async fn secret(&self, name: &str, namespace: &str) -> Result<Option<Provision>, Error> {
+        let kind = self.cluster.kind("v1", "Secret").await?;
+        if self.cluster.get(&kind, Some(namespace), name).await?.is_some() {
+            return Ok(None);
+        }
+        let absent = |error: rcgen::Error| Error::Absent {
+            message: format!("no certificate could be made for Secret {namespace}/{name}: {error}"),
+            help: String::new(),
+        };
+        // Its own authority: whoever is to trust it takes ca.crt.
+        let host = format!("{name}.example");
+        let made = rcgen::generate_simple_self_signed(vec![host]).map_err(absent)?;
+        let certificate = made.cert.pem();
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"name": name, "namespace": namespace},
+            "stringData": {"tls.crt": certificate, "tls.key": made.signing_key.serialize_pem(), "ca.crt": certificate}
+        });
+        let unmet = Unmet {
+            title: format!("there is no Secret {namespace}/{name}"),
+            help: vec![format!("kubectl -n {namespace} create secret tls {name} --cert FILE --key FILE")],
+        };
+        Ok(Some(Provision { object, narrow: None, unmet }))
+    }
+
+    async fn istio_version(&self, comparison: Comparison, wanted: &Version) -> Result<Option<Provision>, Error> {
+        let text = self.cluster.istio_version().await?;
+        let mut is: Vec<u64> = text.split('.').filter_map(|part| part.parse().ok()).collect();
+        // `1.30` stands for all its patches.
+        is.truncate(wanted.0.len());
+        match comparison.holds(&is, &wanted.0) {
+            true => Ok(None),
+            false => Err(Error::Absent {
+                message: format!("this scenario needs Istio {comparison} {wanted}, and the target has {text}"),
+                help: "install another, or say skip if no version … where the scenario may be left out".into(),
+            }),
+        }
+    }
+
+    async fn crd(&self, name: &str) -> Result<Option<Provision>, Error> {
+        let kind = self.cluster.kind("apiextensions.k8s.io/v1", "CustomResourceDefinition").await?;
+        match self.cluster.get(&kind, None, name).await? {
+            Some(_) => Ok(None),
+            None => Err(Error::Absent {
+                message: format!("the target has no CustomResourceDefinition {name}"),
+                help: "install what brings it, or say skip if no crd … where the scenario may be left out".into(),
+            }),
+        }
+    }
+
+    pub(super) async fn mesh_config(&self) -> Result<Value, Error> {
         let kind = self.cluster.kind("v1", "ConfigMap").await?;
         let Some(map) = self.cluster.get(&kind, Some(MESH_NAMESPACE), MESH_NAME).await? else {
             return Err(Error::Absent {
@@ -272,15 +335,20 @@ fn name_of(policy: OutboundPolicy) -> &'static str {
 }
 
 fn text_of(what: &Requirement) -> String {
+    format!("require {}", words(what))
+}
+
+/// As the language writes it, behind `require`.
+pub(super) fn words(what: &Requirement) -> String {
     match what {
-        Requirement::Outbound(policy) => format!("require outbound {}", name_of(*policy)),
-        Requirement::GatewayPort(port) => format!("require gateway port {port}"),
-        Requirement::AccessLog { peer: true } => "require access-log peer".into(),
-        Requirement::AccessLog { peer: false } => "require access-log".into(),
-        Requirement::Secret { name, namespace: Some(namespace) } => format!("require secret {name} in {namespace}"),
-        Requirement::Secret { name, namespace: None } => format!("require secret {name}"),
-        Requirement::Version { comparison, version } => format!("require version {comparison} {version}"),
-        Requirement::Crd(name) => format!("require crd {name}"),
+        Requirement::Outbound(policy) => format!("outbound {}", name_of(*policy)),
+        Requirement::GatewayPort(port) => format!("gateway port {port}"),
+        Requirement::AccessLog { peer: true } => "access-log peer".into(),
+        Requirement::AccessLog { peer: false } => "access-log".into(),
+        Requirement::Secret { name, namespace: Some(namespace) } => format!("secret {name} in {namespace}"),
+        Requirement::Secret { name, namespace: None } => format!("secret {name}"),
+        Requirement::Version { comparison, version } => format!("version {comparison} {version}"),
+        Requirement::Crd(name) => format!("crd {name}"),
     }
 }
 

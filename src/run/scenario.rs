@@ -7,12 +7,13 @@ use super::evidence::{Gatherer, Marks};
 use super::group::Group;
 use super::journal::{self, Journal};
 use super::proxies::Proxies;
+use super::state_evidence::RawDumps;
 use super::versions::Versions;
 use super::{TargetInfo, analysis};
 use crate::cluster::{Applied, Cluster, Error, Propagation, Settled};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Label};
 use crate::expect::{Captured, Need, Probe};
-use crate::plan::{ManifestObject, ObjectRef, Part, Scenario, Step, StepKind, Text, Workload};
+use crate::plan::{Expectation, ManifestObject, ObjectRef, Part, Phase, Scenario, Step, StepKind, Text, Workload};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
@@ -21,6 +22,8 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) struct Runner {
     pub cluster: Cluster,
     pub lab: bool,
+    /// On a cluster too, what is required is provided.
+    pub provide: bool,
     pub proxies: Proxies,
     pub gatherer: Gatherer,
     pub changes: Changes,
@@ -46,6 +49,10 @@ pub(super) struct State {
     pub probe: Option<Probe>,
     pub workload: Option<Workload>,
     pub marks: Marks,
+    /// Whole dumps of the proxies of which a list was captured, by workload.
+    pub baselines: BTreeMap<String, RawDumps>,
+    /// Why the last change was refused, where that was expected.
+    pub refusal: Option<String>,
     /// What was applied, for the analysis of failures.
     pub applied: Vec<ManifestObject>,
     /// What else the target has, likewise.
@@ -102,6 +109,7 @@ impl Runner {
         versions.of_api(&cluster);
         Runner {
             lab: target.lab,
+            provide: target.provide || target.lab,
             proxies: Proxies::new(cluster.clone()),
             gatherer: Gatherer::default(),
             changes: Changes::new(cluster.clone(), journal),
@@ -130,7 +138,15 @@ impl Runner {
             texts: scenario.texts.clone(),
             criteria: scenario.criteria.clone(),
             see: scenario.see.clone(),
+            traps: scenario.traps.clone(),
         });
+        match self.skipped(scenario).await {
+            Ok(None) => {}
+            Ok(Some(reason)) => return self.not_run(index, scenario, Verdict::Skipped, reason, begun.elapsed()),
+            Err(error) => {
+                return self.not_run(index, scenario, Verdict::Broken, error.to_string(), begun.elapsed());
+            }
+        }
         self.state = State { name: scenario.name.clone(), begun: Some(jiff::Timestamp::now()), ..State::default() };
         // Pods may have come and gone since the last scenario.
         self.proxies.forget_pods();
@@ -159,10 +175,33 @@ impl Runner {
         verdict
     }
 
+    fn not_run(&self, index: usize, scenario: &Scenario, verdict: Verdict, reason: String, took: Duration) -> Verdict {
+        let reason = Some(reason);
+        self.emit(Event::ScenarioFinished { index, name: scenario.name.clone(), verdict, took, reason });
+        verdict
+    }
+
+    /// All steps up to the first that fails; those of `cleanup` whatever became of the others, each of them.
     async fn steps(&mut self, scenario: &Scenario) -> Result<Verdict, Stop> {
-        let mut worst = self.require(scenario).await?;
-        let mut at = 0;
-        while let Some(step) = scenario.steps.get(at) {
+        let worst = self.require(scenario).await?;
+        let cleanup = scenario.steps.iter().position(|s| s.phase == Phase::Cleanup).unwrap_or(scenario.steps.len());
+        let mut outcome = self.range(scenario, 0, cleanup).await.map(|(verdict, _)| worst.max(verdict));
+        let mut at = cleanup;
+        while at < scenario.steps.len() && matches!(outcome, Ok(_) | Err(Stop::Failed)) {
+            let end = group_at(&scenario.steps, at).1.max(at + 1);
+            outcome = match self.range(scenario, at, end).await {
+                Ok((verdict, _)) => outcome.map(|worst| worst.max(verdict)),
+                Err(stop) => Err(stop),
+            };
+            at = end;
+        }
+        outcome
+    }
+
+    async fn range(&mut self, scenario: &Scenario, from: usize, to: usize) -> Result<(Verdict, usize), Stop> {
+        let mut worst = Verdict::Passed;
+        let mut at = from;
+        while let Some(step) = scenario.steps.get(at).filter(|_| at < to) {
             let interruption = self.control.interruption();
             let (verdict, next) = match &step.kind {
                 StepKind::Exec(_) | StepKind::Expect(_) => {
@@ -177,7 +216,7 @@ impl Runner {
                 kind => {
                     // A change that is under way is let finish, so that undo sees what it left.
                     let grace = match kind {
-                        StepKind::Apply(_) | StepKind::Delete(_) => CHANGE_GRACE,
+                        StepKind::Apply(_) | StepKind::Delete(_) | StepKind::Patch { .. } => CHANGE_GRACE,
                         _ => Duration::ZERO,
                     };
                     let stopped = async {
@@ -201,12 +240,13 @@ impl Runner {
             }
             at = next;
         }
-        Ok(worst)
+        Ok((worst, at))
     }
 
     async fn step(&mut self, scenario: &Scenario, index: usize, step: &Step) -> Result<Verdict, Stop> {
         let begun = Instant::now();
         self.started(index, step);
+        self.state.refusal = None;
         let result = match &step.kind {
             StepKind::Apply(objects) => self.apply(scenario, index, objects).await,
             StepKind::Delete(objects) => self.delete(scenario, index, objects).await,
@@ -223,10 +263,19 @@ impl Runner {
                 self.control.resumed().await;
                 Ok(())
             }
-            StepKind::Patch { .. } | StepKind::Restart(_) | StepKind::Scale { .. } | StepKind::Wait(_) => {
-                Err(super::not_yet())
-            }
+            StepKind::Patch { object, patch } => self.patch(scenario, index, object, patch).await,
+            StepKind::Restart(workload) => self.restart(scenario, index, workload).await,
+            StepKind::Scale { workload, replicas } => self.scale(scenario, index, workload, *replicas).await,
+            StepKind::Wait(wait) => self.wait(scenario, wait).await,
             StepKind::Exec(_) | StepKind::Expect(_) => Ok(()),
+        };
+        let result = match result {
+            Err(error) if error.refusal().is_some() && expects_refusal(scenario, index) => {
+                self.state.refusal = error.refusal().map(str::to_owned);
+                self.state.refused = None;
+                Ok(())
+            }
+            result => result,
         };
         match result {
             Ok(()) => {
@@ -388,13 +437,19 @@ impl Runner {
     }
 
     pub fn started(&self, index: usize, step: &Step) {
-        self.emit(Event::StepStarted { index, line: step.place.line(), text: step.text.clone() });
+        self.emit(Event::StepStarted { index, line: line_of(step), text: step.text.clone() });
     }
 
     pub fn finished(&self, index: usize, step: &Step, verdict: Verdict, took: Duration, failure: Option<Diagnostic>) {
+        let failure = failure.map(|mut failure| {
+            if let Some(called) = &step.called {
+                failure.labels.push(Label { place: called.clone(), text: "done from here".into() });
+            }
+            failure
+        });
         self.emit(Event::StepFinished {
             index,
-            line: step.place.line(),
+            line: line_of(step),
             text: step.text.clone(),
             verdict,
             took,
@@ -421,6 +476,20 @@ fn version_of(object: &serde_json::Value) -> Option<u64> {
     object.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
 }
 
+/// The line of the scenario's file: of the `do` where the steps are written in another file.
+fn line_of(step: &Step) -> usize {
+    match &step.called {
+        Some(called) if called.source.name != step.place.source.name => called.line(),
+        _ => step.place.line(),
+    }
+}
+
+/// Whether the step behind a change says that it is to be refused.
+fn expects_refusal(scenario: &Scenario, index: usize) -> bool {
+    let next = scenario.steps.get(index + 1).map(|s| &s.kind);
+    matches!(next, Some(StepKind::Expect(e)) if !e.negated && matches!(e.what, Expectation::Rejected { .. }))
+}
+
 /// The workloads of a scenario's commands, and its gateway.
 fn workloads(scenario: &Scenario) -> Vec<&Workload> {
     let mut found = vec![&scenario.gateway];
@@ -439,7 +508,7 @@ fn group_at(steps: &[Step], at: usize) -> (Group<'_>, usize) {
     while let Some(step) = steps.get(next) {
         match &step.kind {
             StepKind::Exec(exec) if next == at => group.exec = Some((next, step, exec)),
-            StepKind::Expect(expect) => group.expects.push((next, step, expect)),
+            StepKind::Expect(expect) if step.phase == steps[at].phase => group.expects.push((next, step, expect)),
             _ => break,
         }
         next += 1;

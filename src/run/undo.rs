@@ -5,7 +5,7 @@
 //! journal keeps the object as it was.
 
 use super::changes::{After, Changes, GONE_LIMIT, Made, text};
-use crate::cluster::{Cluster, Error, FIELD_MANAGER, Kind, content, describe};
+use crate::cluster::{Cluster, Error, FIELD_MANAGER, Kind, content, describe, rolled_out};
 use crate::run::event::ObjectAction;
 use futures::StreamExt;
 use serde_json::Value;
@@ -153,6 +153,7 @@ async fn restore(cluster: &Cluster, story: &Story, before: &Value) -> Result<(Ob
         match cluster.replace(&story.kind, &over(before, &live)).await {
             Ok(now) => {
                 restore_managers(cluster, &story.kind, now, before).await?;
+                rolled_back(cluster, story, before).await;
                 return Ok((ObjectAction::Restored, None));
             }
             // It moved between the two requests: look again.
@@ -160,6 +161,18 @@ async fn restore(cluster: &Cluster, story: &Story, before: &Value) -> Result<(Ob
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The pods of a Deployment that was put back are those of before when its rollout is done; if it was
+/// whole before. Whoever comes next shall not meet pods that are about to go.
+async fn rolled_back(cluster: &Cluster, story: &Story, before: &Value) {
+    if story.kind.kind != "Deployment" || rolled_out("Deployment", before).is_err() {
+        return;
+    }
+    let done = |o: Option<&Value>| o.map_or(Ok(()), |o| rolled_out("Deployment", o));
+    let namespace = Some(story.namespace.as_str());
+    // It is put back all the same: a rollout that hangs shows where somebody needs its pods.
+    let _ = cluster.wait_for(&story.kind, namespace, &story.name, "rolled back", GONE_LIMIT, &done).await;
 }
 
 /// The server notes every PUT as ours. A second one that changes nothing but the managed fields

@@ -124,33 +124,6 @@ pub const MODIFIERS: &[(&str, &str)] = &[
 /// Reserved at the end of `apply`, `expect` and `wait`.
 pub const RESERVED: &[&str] = &["within", "every", "stable", "because", "on", "in", "as"];
 
-/// Verbs that are read and planned, and that this version does not run yet.
-pub const LATER_VERBS: &[&str] = &[
-    "wait",
-    "patch",
-    "restart",
-    "scale",
-    "setup",
-    "cleanup",
-    "site",
-    "cut",
-    "kill",
-    "trap",
-    "skip",
-    "only",
-    "disruptive",
-];
-
-/// Expectations that are read, and that this version does not judge yet.
-pub const LATER_EXPECTATIONS: &[&str] =
-    &["json", "time", "tls", "endpoint", "secret", "only", "config", "resource", "rejected", "analysis"];
-
-/// What can follow `require` in a later version.
-pub const LATER_REQUIREMENTS: &[&str] = &["secret", "version", "crd"];
-
-/// Sources of `capture` in a later version.
-pub const LATER_CAPTURES: &[&str] = &["json", "object"];
-
 /// First words that people write instead of a verb, and what they mean here.
 pub const GUESSED_VERBS: &[(&str, &str)] = &[
     ("assert", "`expect …`"),

@@ -10,6 +10,7 @@ mod breaks;
 mod clients;
 mod cluster_doctor;
 mod kept;
+mod language;
 mod life;
 mod program;
 mod suite;

@@ -7,7 +7,8 @@ mod server;
 
 use egress_scn::diag::{Place, Source};
 use egress_scn::plan::{
-    Exec, Expect, Expectation, ManifestObject, ObjectRef, Plan, Scenario, Step, StepKind, Text, TextMatch, Workload,
+    Condition, Exec, Expect, Expectation, ManifestObject, ObjectRef, Phase, Plan, Scenario, Step, StepKind, Text,
+    TextMatch, Wait, Workload,
 };
 use egress_scn::run::event::{Counts, Event, ObjectAction, Verdict};
 use egress_scn::run::journal::Keeping;
@@ -25,7 +26,7 @@ fn place() -> Place {
 }
 
 fn step(text: &str, kind: StepKind) -> Step {
-    Step { place: place(), text: text.into(), kind }
+    Step { place: place(), called: None, phase: Phase::Body, text: text.into(), kind }
 }
 
 fn apply(objects: &[Value]) -> Step {
@@ -64,9 +65,12 @@ fn plan(scenarios: Vec<Vec<Step>>) -> Plan {
         texts: vec![],
         criteria: vec![],
         see: vec![],
+        traps: vec![],
         namespace: "test".into(),
         gateway: Workload { name: "istio-egressgateway".into(), namespace: "istio-system".into() },
         requires: vec![],
+        skips: vec![],
+        disruptive: None,
         within: Duration::from_secs(10),
         steps,
     };
@@ -123,6 +127,7 @@ async fn run_with(target: &Target, journal: &Path, plan: Plan, mut look: impl As
         name: "test".into(),
         reason: "a test".into(),
         lab: false,
+        provide: false,
         journal: Keeping { folder: journal.to_owned(), durable: true },
     };
     let cluster = target.cluster.clone();
@@ -204,6 +209,111 @@ async fn a_changed_object_is_put_back_with_its_managed_fields() {
     after["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
     assert_eq!(after, before);
     assert_eq!(left(journal.path()), 0);
+}
+
+fn object(kind: &str, name: &str) -> ObjectRef {
+    ObjectRef { api_version: None, kind: kind.into(), namespace: None, name: name.into() }
+}
+
+#[tokio::test]
+async fn a_patch_is_journalled_first_and_put_back_with_its_managed_fields() {
+    let target = Target::start().await;
+    let before = target.kubectl_create(&config_map("settings", "old")).await;
+    let journal = tempfile::tempdir().unwrap();
+    let patch = json!({"metadata": {"annotations": {"kept": null}}, "data": {"key": "new"}});
+    let kind = StepKind::Patch { object: object("cm", "settings"), patch };
+    let plan = plan(vec![vec![step("patch cm settings", kind), pause()]]);
+    let ran = run_with(&target, journal.path(), plan, async |_: &run::Handle| {
+        let now = target.get("v1", "ConfigMap", "settings").await.unwrap();
+        assert_eq!(now["data"], json!({"key": "new", "other": "mine"}));
+        assert_eq!(now["metadata"].get("annotations"), None);
+        let file = std::fs::read_dir(journal.path()).unwrap().next().unwrap().unwrap().path();
+        let lines = run::journal::read(&file).unwrap();
+        let intent = lines.iter().any(|line| {
+            matches!(line, run::journal::Line::Intent { action: run::journal::Action::Patch, before: Some(b), .. }
+                if b["data"]["key"] == "old")
+        });
+        assert!(intent, "{lines:?}");
+    })
+    .await;
+    assert_eq!(ran.failures(), Vec::<String>::new());
+    assert_eq!(ran.undo_failures(), Vec::<String>::new());
+    let mut after = target.get("v1", "ConfigMap", "settings").await.unwrap();
+    after["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+    assert_eq!(after, before);
+    assert_eq!(left(journal.path()), 0);
+}
+
+#[tokio::test]
+async fn a_patch_that_changes_nothing_leaves_the_object_untouched() {
+    let target = Target::start().await;
+    let before = target.kubectl_create(&config_map("settings", "old")).await;
+    let kind = StepKind::Patch { object: object("cm", "settings"), patch: json!({"data": {"key": "old"}}) };
+    let ran = run_plan(&target, plan(vec![vec![step("patch cm settings", kind)]])).await;
+    assert_eq!(ran.objects(), [(Some(0), ObjectAction::Unchanged, "ConfigMap/settings".into())]);
+    assert_eq!(target.get("v1", "ConfigMap", "settings").await, Some(before), "to the byte, managed fields too");
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_expected_is_no_failure() {
+    let target = Target::start().await;
+    let wrong = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Not A Name"}});
+    let rejected = |words: &str| expect(Expectation::Rejected { containing: Some(Text::literal(words)) });
+    let ran = run_plan(&target, plan(vec![vec![apply(&[wrong.clone()]), rejected("Not A Name")]])).await;
+    assert_eq!(ran.failures(), Vec::<String>::new());
+    assert_eq!((ran.counts.passed, ran.counts.checked), (1, 1));
+    let ran = run_plan(&target, plan(vec![vec![apply(&[wrong.clone()]), rejected("other words")]])).await;
+    assert_eq!(ran.failures(), ["E0439 expected a rejection containing \"other words\", got another"]);
+    let ran = run_plan(&target, plan(vec![vec![apply(&[config_map("x", "y")]), rejected("")]])).await;
+    assert_eq!(ran.failures(), ["E0439 expected the change to be rejected, it was made"]);
+    assert_eq!(target.get("v1", "ConfigMap", "x").await, None, "undone all the same");
+}
+
+#[tokio::test]
+async fn cleanup_runs_behind_a_failure_to_its_end() {
+    let target = Target::start().await;
+    let cleanup = |kind| Step { phase: Phase::Cleanup, ..step("cleanup", kind) };
+    let gone = |name: &str| StepKind::Delete(vec![object("cm", name)]);
+    target.kubectl_create(&config_map("one", "x")).await;
+    let steps = vec![
+        step("delete cm nothing", gone("nothing")),
+        step("delete cm never", gone("one")),
+        cleanup(gone("nothing too")),
+        cleanup(StepKind::Note("the end".into())),
+    ];
+    let ran = run_plan(&target, plan(vec![steps])).await;
+    let ended = ran.events.iter().filter_map(|e| match e {
+        Event::StepFinished { index, verdict, .. } => Some((*index, *verdict)),
+        _ => None,
+    });
+    let ended: Vec<_> = ended.collect();
+    assert_eq!(ended, [(0, Verdict::Failed), (2, Verdict::Failed), (3, Verdict::Passed)]);
+    assert_eq!(ran.counts.failed, 1);
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_event_and_fails_at_the_limit() {
+    let target = Target::start().await;
+    let wait = |name: &str, condition, within| {
+        let within = Some(Duration::from_millis(within));
+        let wait = Wait { object: object("cm", name), condition, within, because: None };
+        step("wait …", StepKind::Wait(wait))
+    };
+    let journal = tempfile::tempdir().unwrap();
+    target.kubectl_create(&config_map("short-lived", "x")).await;
+    let steps = vec![pause(), wait("short-lived", Condition::Gone, 60_000), wait("short-lived", Condition::Ready, 50)];
+    let ran = run_with(&target, journal.path(), plan(vec![steps]), async |_: &run::Handle| {
+        // While the run waits the object goes.
+        let kind = target.cluster.kind("v1", "ConfigMap").await.unwrap();
+        let cluster = target.cluster.clone();
+        tokio::spawn(async move {
+            cluster.delete(&kind, Some("test"), "short-lived", None, Duration::from_secs(5)).await.unwrap();
+        });
+    })
+    .await;
+    let failed = ran.failures();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(failed[0].contains("is not ready after 0.05 s: there is none"), "{failed:?}");
 }
 
 #[tokio::test]

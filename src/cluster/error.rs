@@ -58,7 +58,7 @@ impl Error {
     /// The server would not make the change: it is invalid, or a webhook or a rule forbids it.
     pub fn refusal(&self) -> Option<&str> {
         match self {
-            Error::Refused { code: 400 | 403 | 409 | 422, message, .. } => Some(message),
+            Error::Refused { code: 400 | 403 | 404 | 409 | 422, message, .. } => Some(message),
             _ => None,
         }
     }

@@ -32,6 +32,8 @@ fn compare(part: &Value, whole: Option<&Value>, path: &str, names: Names, out: &
     let whole = whole.filter(|w| !w.is_null());
     match (part, whole) {
         (Value::Null, None) => {}
+        // Nothing but absences: they hold where all of it is absent.
+        (Value::Object(fields), None) if !fields.is_empty() && fields.values().all(only_absences) => {}
         (Value::Null, Some(seen)) => out.push(format!("{place}: expected nothing, got {}", short(seen))),
         (_, None) => out.push(format!("{place}: expected {}, there is nothing", short(part))),
         (Value::Object(fields), Some(Value::Object(seen))) => {
@@ -48,7 +50,9 @@ fn compare(part: &Value, whole: Option<&Value>, path: &str, names: Names, out: &
             for (index, item) in items.iter().enumerate() {
                 let path = format!("{path}[{index}]");
                 let mut nearest: Option<Vec<String>> = None;
-                for candidate in seen {
+                // One of the same name, if there is one, is the one that is meant.
+                let name = item.get("name").filter(|n| seen.iter().any(|s| s.get("name") == Some(n)));
+                for candidate in seen.iter().filter(|s| name.is_none() || s.get("name") == name) {
                     let mut differences = vec![];
                     compare(item, Some(candidate), &path, names, &mut differences);
                     if nearest.as_ref().is_none_or(|n| differences.len() < n.len()) {
@@ -59,7 +63,7 @@ fn compare(part: &Value, whole: Option<&Value>, path: &str, names: Names, out: &
                     }
                 }
                 match nearest {
-                    Some(differences) if is_named(item, seen) => out.extend(differences),
+                    Some(differences) if name.is_some() => out.extend(differences),
                     Some(differences) if differences.is_empty() => {}
                     _ => out.push(format!("{path}: expected {}, no element is so", short(item))),
                 }
@@ -70,10 +74,12 @@ fn compare(part: &Value, whole: Option<&Value>, path: &str, names: Names, out: &
     }
 }
 
-/// Whether an element of the same name is among the others: then its own differences are worth telling.
-fn is_named(item: &Value, seen: &[Value]) -> bool {
-    let name = item.get("name");
-    name.is_some() && seen.iter().any(|s| s.get("name") == name)
+fn only_absences(part: &Value) -> bool {
+    match part {
+        Value::Null => true,
+        Value::Object(fields) => !fields.is_empty() && fields.values().all(only_absences),
+        _ => false,
+    }
 }
 
 fn same_name(a: &str, b: &str) -> bool {
@@ -106,6 +112,8 @@ mod tests {
         let whole = json!({"a": {"b": 1, "c": [{"name": "x", "v": 1}, {"name": "y", "v": 2}]}, "d": "5"});
         assert!(missing(&json!({"a": {"c": [{"name": "y"}]}, "d": 5, "e": null}), &whole, Names::Exact).is_empty());
         assert!(missing(&json!({}), &whole, Names::Exact).is_empty());
+        assert!(missing(&json!({"x": {"y": null}}), &whole, Names::Exact).is_empty());
+        assert!(!missing(&json!({"a": {"b": {"y": 1}}}), &whole, Names::Exact).is_empty());
     }
 
     #[test]

@@ -11,8 +11,10 @@ use crate::plan::{RouteTarget, Workload};
 /// Tables named in a failure, at most.
 const SHOWN: usize = 12;
 
-/// Istio's answers for what is not registered: they serve every host and so show nothing of one.
-const CATCH_ALL: &[&str] = &["allow_any", "block_all"];
+/// Serves every host, and so shows nothing of one: what is not registered (`allow_any`, `block_all`), or inbound.
+fn is_catch_all(host: &VirtualHost) -> bool {
+    host.domains.iter().all(|domain| domain == "*")
+}
 
 pub(super) fn route(name: &str, proxy: &Workload, to: &[RouteTarget], evidence: &Evidence) -> Finding {
     let all = pods(evidence, proxy);
@@ -75,9 +77,8 @@ fn candidates<'a>(name: &str, dump: &'a Dump, with_catch_all: bool) -> Vec<Candi
     };
     let mut out = vec![];
     for table in dump.routes.iter().filter(of_port) {
-        let found = table.host_for(name).filter(|h| !CATCH_ALL.contains(&h.name.as_str()));
-        let found = found.or_else(|| table.host_for(host));
-        let Some(found) = found.filter(|h| with_catch_all || !CATCH_ALL.contains(&h.name.as_str())) else { continue };
+        let found = table.host_for(name).filter(|h| !is_catch_all(h)).or_else(|| table.host_for(host));
+        let Some(found) = found.filter(|h| with_catch_all || !is_catch_all(h)) else { continue };
         let clusters = found.clusters.iter().map(String::as_str).collect();
         out.push(Candidate { table: &table.name, host: Some(found), clusters });
     }

@@ -44,7 +44,7 @@ pub fn format(text: &str) -> String {
                 .take_while(|(l, w)| l.kind == LineKind::Statement && group(w))
                 .count()
         };
-        if word.starts_with('|') {
+        if word.starts_with('|') && line.kind == LineKind::Statement {
             let count = same(&|w| w.starts_with('|'));
             out.table(&lines[index..index + count]);
             index += count;

@@ -5,7 +5,7 @@ use crate::program::{can_run, program, text};
 
 /// Scenarios of `red.egress`, and what each must say.
 const RED: &[(&str, &[&str])] = &[
-    ("named steps", &["expected status 418", "steps.egress:4:3", "done from here"]),
+    ("named steps", &["expected status 200, got 404", "steps.egress:8:3", "done from here"]),
     ("json", &["expected json $.url == \"https://example.org/get\", got \"https://httpbin.org/get\""]),
     ("time", &["expected time > 60.00 s, it took"]),
     ("tls", &["expected tls 1.2, got 1.3"]),
@@ -14,7 +14,7 @@ const RED: &[(&str, &[&str])] = &[
     ("scale", &["there is no Deployment mesh-test/nobody to patch"]),
     ("rejected", &["expected the change to be rejected, it was made"]),
     ("another rejection", &["expected a rejection containing \"no such words\", got another", "spec.hosts"]),
-    ("analysis", &["expected analysis clean, got 1 message", "[IST0101] (VirtualService mesh-test/to-nowhere)"]),
+    ("analysis", &["expected analysis clean, got 2 messages", "[IST0101] (VirtualService mesh-test/to-nowhere)"]),
     (
         "only",
         &["expected only cluster httpbin.org:443 of sleep.mesh-test to have changed, it did not", "edition.cnn.com"],

@@ -34,7 +34,7 @@ pub struct Files<'c> {
 
 impl Manifests for Files<'_> {
     fn files(&self, word: &Expanded, place: &Place) -> Objects {
-        let found = self.find(word, place).map_err(|d| vec![*d])?;
+        let found = self.find(word, place, false).map_err(|d| vec![*d])?;
         let mut out = vec![];
         let mut errors = vec![];
         for path in found {
@@ -61,7 +61,7 @@ impl Manifests for Files<'_> {
     }
 
     fn steps(&self, word: &Expanded, place: &Place) -> Result<Arc<Source>, Vec<Diagnostic>> {
-        let found = self.find(word, place).map_err(|d| vec![*d])?;
+        let found = self.find(word, place, true).map_err(|d| vec![*d])?;
         let path = &found[0];
         let shown = self.roots.shown(path);
         let text = text::read(path, super::MAX_SCENARIO).map_err(|why| {
@@ -85,7 +85,8 @@ impl Files<'_> {
             .collect()
     }
 
-    fn find(&self, word: &Expanded, place: &Place) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
+    /// `is_steps`: a file of named steps is meant, else manifests.
+    fn find(&self, word: &Expanded, place: &Place, is_steps: bool) -> Result<Vec<PathBuf>, Box<Diagnostic>> {
         let text = word.text.as_str();
         let outside = |why: &str| {
             Box::new(
@@ -106,7 +107,7 @@ impl Files<'_> {
         if text.starts_with('-') && !word.quoted {
             return Err(habit(format!("`apply` has no option `{text}`"), "write the files alone: apply FILE…"));
         }
-        if text.ends_with(".egress") {
+        if text.ends_with(".egress") && !is_steps {
             return Err(habit(
                 format!("`{text}` is a scenario, not a manifest"),
                 "Kubernetes objects stand in .yaml files",

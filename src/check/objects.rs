@@ -29,7 +29,8 @@ pub fn read(
 
 /// The one document of a text.
 pub fn document(text: &str, whole: &Place, place: &dyn Fn(Range<usize>) -> Place) -> Result<Value, Vec<Diagnostic>> {
-    let mut documents = yaml::read(text).map_err(|e| vec![yaml_error(*e, place)])?;
+    let mut documents =
+        yaml::read(text).map_err(|errors| errors.into_iter().map(|e| yaml_error(e, place)).collect::<Vec<_>>())?;
     if documents.len() == 1 {
         return Ok(documents.remove(0).value);
     }

@@ -129,7 +129,7 @@ impl Builder<'_> {
 
     fn own_object(&self, kind: &str, name: String, spec: Value, statement: &Statement) -> Vec<ManifestObject> {
         let body = json!({"apiVersion": LAB_GROUP, "kind": kind, "metadata": {"name": name}, "spec": spec});
-        vec![ManifestObject { body, place: self.place(&statement.span), spans: Arc::default() }]
+        vec![ManifestObject { body: Arc::new(body), place: self.place(&statement.span), spans: Arc::default() }]
     }
 }
 

@@ -60,6 +60,10 @@ pub fn format(text: &str) -> String {
             index += 1;
         }
     }
+    if out.out.starts_with('\u{feff}') {
+        // The first mark of a file is none of its characters: one that was an error elsewhere stays one.
+        out.out.insert(0, '\u{feff}');
+    }
     out.out
 }
 

@@ -10,13 +10,16 @@ pub mod cluster;
 pub mod diag;
 pub mod envoy;
 pub mod expect;
+pub mod explain;
 pub mod istio;
 pub mod kubernetes;
 #[cfg(target_os = "linux")]
 pub mod lab;
+pub mod lsp;
 pub mod mesh;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod scaffold;
 pub mod syntax;
 pub mod xds;

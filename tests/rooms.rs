@@ -13,6 +13,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("syntax", &["diag"]),
     ("plan", &["diag", "syntax"]),
     ("check", &["diag", "syntax", "plan", "mesh", "istio", "kubernetes"]),
+    ("explain", &["diag", "plan"]),
+    ("scaffold", &[]),
+    ("lsp", &["diag", "syntax", "plan", "check", "explain"]),
     ("envoy", &[]),
     ("expect", &["diag", "plan", "envoy"]),
     ("mesh", &[]),
@@ -27,7 +30,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that are pure.
-const NO_IO: &[&str] = &["syntax", "plan", "expect", "envoy", "mesh", "diag", "istio", "kubernetes"];
+const NO_IO: &[&str] =
+    &["syntax", "plan", "explain", "scaffold", "expect", "envoy", "mesh", "diag", "istio", "kubernetes"];
 
 #[test]
 fn rooms_use_only_the_rooms_they_may() {
@@ -54,6 +58,13 @@ fn pure_rooms_do_no_io() {
         &["std::fs", "tokio::fs", "std::net::Tcp", "std::process", "tokio::net", "tokio::process", "std::env"],
         |room| NO_IO.contains(&room),
     );
+}
+
+#[test]
+fn the_language_server_only_reads() {
+    let words =
+        ["fs::write", "File::create", "OpenOptions", "fs::rename", "fs::remove", "std::process", "std::net", "tokio::"];
+    forbid(&words, |room| room == "lsp");
 }
 
 #[test]

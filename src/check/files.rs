@@ -24,6 +24,8 @@ pub struct Cache {
     files: RefCell<HashMap<PathBuf, Objects>>,
     /// What was found in an object, by where it stands.
     judged: RefCell<HashMap<(String, usize), Vec<Diagnostic>>>,
+    /// Texts that are read in place of files, by canonical path: what stands in an editor.
+    unsaved: HashMap<PathBuf, String>,
 }
 
 /// The manifests that one scenario file can name.
@@ -83,6 +85,12 @@ impl Files<'_> {
             .filter_map(|path| self.cache.read(&path, &self.roots.shown(&path), &nowhere).ok())
             .flatten()
             .collect()
+    }
+
+    /// The objects of one file.
+    pub fn read(&self, path: &Path) -> Objects {
+        let nowhere = Place { source: Arc::new(Source { name: String::new(), text: String::new() }), span: 0..0 };
+        self.cache.read(path, &self.roots.shown(path), &nowhere)
     }
 
     /// `is_steps`: a file of named steps is meant, else manifests.
@@ -179,18 +187,30 @@ impl Cache {
         found
     }
 
+    pub fn with(unsaved: HashMap<PathBuf, String>) -> Self {
+        Cache { unsaved, ..Cache::default() }
+    }
+
+    fn text(&self, path: &Path) -> Result<String, String> {
+        let unsaved = (!self.unsaved.is_empty()).then(|| path.canonicalize().ok()).flatten();
+        match unsaved.and_then(|path| self.unsaved.get(&path)) {
+            Some(text) => Ok(text.clone()),
+            None => super::text::read(path, MAX_MANIFEST),
+        }
+    }
+
     fn read(&self, path: &Path, shown: &str, word: &Place) -> Objects {
         if let Some(known) = self.files.borrow().get(path) {
             return known.clone();
         }
-        let result = read_file(path, shown, word);
+        let result = read_file(self.text(path), shown, word);
         self.files.borrow_mut().insert(path.to_path_buf(), result.clone());
         result
     }
 }
 
-fn read_file(path: &Path, shown: &str, word: &Place) -> Objects {
-    let text = super::text::read(path, MAX_MANIFEST).map_err(|why| {
+fn read_file(text: Result<String, String>, shown: &str, word: &Place) -> Objects {
+    let text = text.map_err(|why| {
         vec![Diagnostic::error("E0303", format!("cannot read {shown}: {why}")).at(word.clone(), "named here")]
     })?;
     let source = Arc::new(Source { name: shown.to_string(), text });

@@ -3,6 +3,7 @@
 //! The only room of the language that reads files. It reaches no cluster.
 
 mod documents;
+pub mod editor;
 mod files;
 mod links;
 mod manifest;
@@ -103,6 +104,11 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario
     // By the scenario's lines; what stands in manifests alone comes first.
     found.sort_by_key(|d| d.labels.iter().find(|l| Arc::ptr_eq(&l.place.source, source)).map(|l| l.place.span.start));
     (built.scenarios, found)
+}
+
+/// What a target has before any scenario of this path runs: the objects of `manifests/base/`.
+pub fn ambient(path: &Path) -> Vec<plan::ManifestObject> {
+    Files { roots: Roots::of(path), cache: &Cache::default() }.ambient()
 }
 
 /// Links between manifests that cannot hold, with carets in the manifests: warnings, since a lesson

@@ -5,9 +5,12 @@ use crate::diag::Source;
 use crate::syntax;
 use clap::Args;
 use similar::TextDiff;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// A scenario larger than this is refused (bytes).
+const LIMIT: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub struct Fmt {
@@ -38,15 +41,10 @@ impl Fmt {
     fn file(&self, path: &Path) -> i32 {
         let standard = path == Path::new("-");
         let name = if standard { "standard input".to_owned() } else { path.display().to_string() };
-        let mut text = String::new();
-        let read = if standard {
-            std::io::stdin().lock().read_to_string(&mut text).map(|_| ())
-        } else {
-            std::fs::read_to_string(path).map(|read| text = read)
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(error) => return fail(&format!("cannot read {name}: {error}"), 2),
         };
-        if let Err(error) = read {
-            return fail(&format!("cannot read {name}: {error}"), 2);
-        }
         let source = Arc::new(Source { name: name.clone(), text });
         let errors = syntax::parse(&source).errors;
         if errors.iter().any(|d| d.is_error()) {
@@ -69,11 +67,34 @@ impl Fmt {
         }
         if standard {
             output::print(&laid_out);
-        } else if !same && let Err(error) = std::fs::write(path, laid_out) {
+        } else if !same && let Err(error) = replace(path, &laid_out) {
             return fail(&format!("cannot write {name}: {error}"), 2);
         }
         0
     }
+}
+
+/// The whole text, at most as much as `check` would read.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let mut from: Box<dyn Read> =
+        if path == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(std::fs::File::open(path)?) };
+    from.by_ref().take(LIMIT + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > LIMIT {
+        true => Err(std::io::Error::other(format!("it is larger than {} MiB", LIMIT >> 20))),
+        false => Ok(text),
+    }
+}
+
+/// The new text in place of the old one, whole: whatever happens, one of the two is there. Links and modes stay.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let path = path.canonicalize()?;
+    let mode = std::fs::metadata(&path)?.permissions();
+    let mut new = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().set_permissions(mode)?;
+    new.persist(&path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// A folder stands for the scenarios in it.

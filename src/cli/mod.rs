@@ -10,6 +10,8 @@ pub mod explain;
 pub mod fmt;
 pub mod lab;
 pub mod list;
+pub mod lsp;
+pub mod new;
 mod offline;
 mod output;
 pub mod plan;
@@ -53,10 +55,14 @@ enum Command {
     Validate(validate::Validate),
     /// Find what `istioctl analyze` finds offline, with its codes.
     Analyze(analyze::Analyze),
+    /// Begin a scenario: write one with its manifests into this folder, ready to run.
+    New(new::New),
     /// Lay scenario files out.
     Fmt(fmt::Fmt),
-    /// Explain a diagnostic's code.
+    /// Explain a diagnostic's code, or scenarios: in plain words, with the commands a person would type.
     Explain(explain::Explain),
+    /// Serve an editor: the language server, over standard input and output.
+    Lsp(lsp::Lsp),
     /// Print the completion script of a shell.
     Completions(completions::Completions),
     /// Print the manual page, in roff: `egress-scn man | man -l -`.
@@ -88,6 +94,8 @@ pub fn main() -> i32 {
             Command::Run(command) => command.run().await,
             Command::Check(command) => command.run(),
             Command::List(command) => command.run(),
+            Command::Lsp(command) => command.run(),
+            Command::New(command) => command.run(),
             Command::Plan(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Man(command) => command.run(),

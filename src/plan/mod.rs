@@ -27,3 +27,4 @@ pub use lab::LAB_GROUP;
 pub use scope::Expanded;
 pub use select::Selection;
 pub use step::*;
+pub use value::is_label;

@@ -130,7 +130,8 @@ impl Layout<'_> {
             // A `\` with blanks behind it continues nothing, which is an error; without them it would.
             self.out.push(' ');
         }
-        self.out.push_str(self.newline);
+        // A lone `\r` that ends a word (which is an error) must not become a part of the line's end.
+        self.out.push_str(if self.out.ends_with('\r') { "\r\n" } else { self.newline });
         if find_verb(word).is_some_and(|v| v.opens) {
             self.open += 1;
         }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 /// A lab that is up until dropped.
-struct Up {
+pub struct Up {
     child: Child,
     folder: tempfile::TempDir,
 }
 
 impl Up {
-    fn start() -> Up {
+    pub fn start() -> Up {
         // Short, and its own: each lab is the only one of its name there.
         let folder = crate::life::place();
         let mut command = program();
@@ -29,15 +29,15 @@ impl Up {
         Up { child, folder }
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
 
-    fn kubectl(&self, args: &[&str]) -> Output {
+    pub fn kubectl(&self, args: &[&str]) -> Output {
         Command::new("kubectl").arg("--kubeconfig").arg(self.kubeconfig()).args(args).output().unwrap()
     }
 
-    fn client(&self) -> impl Future<Output = kube::Client> + use<> {
+    pub fn client(&self) -> impl Future<Output = kube::Client> + use<> {
         let kubeconfig = kube::config::Kubeconfig::read_from(self.kubeconfig()).unwrap();
         async {
             let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();

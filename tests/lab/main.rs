@@ -9,8 +9,10 @@
 mod breaks;
 mod clients;
 mod cluster_doctor;
+mod explained;
 mod kept;
 mod language;
 mod life;
 mod program;
+mod scaffold;
 mod suite;

@@ -3,6 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod editors;
+mod explained;
+mod layout;
 mod listing;
+mod lsp;
 mod manual;
 mod program;
+mod scaffold;

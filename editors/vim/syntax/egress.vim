@@ -5,9 +5,9 @@ endif
 syntax case match
 syntax iskeyword @,48-57,_,-
 
-syn keyword egressVerb contained title namespace gateway require set let within scenario criteria see note pause for end apply delete exec capture diff expect
-syn keyword egressExpectation contained status exit ssl_verify header body stdout stderr certificate blocked direct via path peer log listener cluster clusters listeners routes
-syn keyword egressFact contained requireClientCertificate mode sni chains to type tls san alpn bound
+syn keyword egressVerb contained title namespace gateway require set let within include only skip disruptive scenario criteria see note pause trap for steps setup cleanup end apply delete patch restart scale wait exec do capture diff site cut kill expect
+syn keyword egressExpectation contained status exit ssl_verify header body stdout stderr json time tls certificate blocked direct via path peer log listener cluster route endpoint secret clusters listeners routes only config resource rejected analysis
+syn keyword egressFact contained requireClientCertificate mode sni chains to type tls san alpn bound count address healthy
 syn keyword egressModifier contained within every stable because on
 
 syn match egressLine /^\s*\zs\k\+\>/ contains=egressVerb

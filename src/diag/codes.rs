@@ -259,7 +259,6 @@ pub const CODES: &[Code] = &[
         "a modifier is handed to the command",
         "Behind `exec` all words belong to the command. `within` and its like stand on an `expect`.",
     ),
-    code("W0236", "steps that are never done", "No `do` names them: they would never run."),
     code(
         "W0236",
         "TLS twice",
@@ -275,6 +274,7 @@ pub const CODES: &[Code] = &[
         "no shell reads the command",
         "Behind `exec` words go to the program as they are: pipes, redirections and `&&` mean nothing to it. `sh -c '…'` runs a shell; `expect stdout …` judges output without one.",
     ),
+    code("W0239", "steps that are never done", "No `do` names them: they would never run."),
     code(
         "W0320",
         "a `tls` route behind a terminating server",

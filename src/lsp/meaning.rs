@@ -32,6 +32,57 @@ pub fn meaning(role: Role, word: &str, language: Language) -> Option<&'static st
 type Table = &'static [(&'static str, &'static str, &'static str)];
 
 const VERBS: Table = &[
+    (
+        "include",
+        "Reads another file: its named steps and headers.",
+        "다른 파일을 읽는다: 그 안의 이름 붙인 step과 헤더.",
+    ),
+    (
+        "only",
+        "Runs the scenario on the lab, or on a cluster, alone; elsewhere it is skipped with this reason.",
+        "lab에서만, 또는 클러스터에서만 실행한다. 다른 곳에서는 그 이유와 함께 건너뛴다.",
+    ),
+    (
+        "skip",
+        "Skips the scenario under a condition, with a reason that the report shows.",
+        "조건이 맞으면 시나리오를 건너뛴다. 이유가 보고서에 나온다.",
+    ),
+    (
+        "disruptive",
+        "Marks a scenario that changes what others depend on; on a cluster it needs `--disruptive`.",
+        "다른 것이 의존하는 것을 바꾸는 시나리오라는 표시. 클러스터에서는 `--disruptive`가 필요하다.",
+    ),
+    (
+        "patch",
+        "Merges the text below into an object. Undone at the end.",
+        "아래 내용을 오브젝트에 합친다. 끝나면 되돌린다.",
+    ),
+    (
+        "restart",
+        "Restarts a workload's pods, as `kubectl rollout restart` does, and waits for the new ones.",
+        "`kubectl rollout restart`처럼 workload의 pod를 다시 시작하고 새 pod를 기다린다.",
+    ),
+    ("scale", "Sets how many pods a workload has. Undone at the end.", "workload의 pod 수를 정한다. 끝나면 되돌린다."),
+    (
+        "wait",
+        "Waits until an object is ready, available, has a condition, or is gone.",
+        "오브젝트가 준비되거나, 조건을 갖추거나, 사라질 때까지 기다린다.",
+    ),
+    (
+        "site",
+        "Lab only: how an outside site behaves. It is applied as a Site object.",
+        "lab 전용: 외부 사이트의 동작. Site 오브젝트로 적용된다.",
+    ),
+    (
+        "cut",
+        "Lab only: nothing gets from A to B any more. It is applied as a Cut object.",
+        "lab 전용: A에서 B로 아무것도 가지 못한다. Cut 오브젝트로 적용된다.",
+    ),
+    (
+        "kill",
+        "Lab only: ends a workload's process, as a crash does. It is applied as a Kill object.",
+        "lab 전용: 장애처럼 workload의 프로세스를 끝낸다. Kill 오브젝트로 적용된다.",
+    ),
     ("title", "The file's title, in reports.", "파일의 제목. 보고서에 나온다."),
     (
         "namespace",
@@ -116,6 +167,37 @@ const VERBS: Table = &[
 ];
 
 const EXPECTATIONS: Table = &[
+    ("json", "A value in the JSON that the command printed.", "명령이 출력한 JSON 안의 값."),
+    ("time", "How long the command's transfer took.", "전송에 걸린 시간."),
+    ("tls", "The TLS version that the client negotiated.", "클라이언트가 협상한 TLS 버전."),
+    (
+        "route",
+        "A route of a proxy, by host or name. Hosts that pass as TLS have none: look at `listener` and `path`.",
+        "프록시의 route (호스트나 이름으로). TLS 그대로 지나가는 호스트에는 없다: `listener`와 `path`를 본다.",
+    ),
+    ("endpoint", "Endpoints that a proxy has for a host.", "프록시가 호스트에 대해 가진 endpoint."),
+    ("secret", "A certificate that a proxy has been given.", "프록시가 받은 인증서."),
+    (
+        "only",
+        "Nothing but this changed on the proxy since the last change.",
+        "마지막 변경에서 프록시의 이것만 바뀌었다.",
+    ),
+    (
+        "config",
+        "The proxy's configuration holds all that the text below says.",
+        "프록시 설정에 아래 내용이 모두 들어 있다.",
+    ),
+    ("resource", "An object that the API holds, and what is in it.", "API가 가진 오브젝트와 그 내용."),
+    (
+        "rejected",
+        "The API refused the last change, for a reason that holds this text.",
+        "API가 마지막 변경을 거절했다. 이유에 이 문구가 있다.",
+    ),
+    (
+        "analysis",
+        "What `istioctl analyze` says of the objects: nothing, or this code.",
+        "`istioctl analyze`가 오브젝트에 대해 하는 말: 없음, 또는 이 코드.",
+    ),
     (
         "status",
         "The last HTTP status; `2xx` is any of them, `000` is no response.",
@@ -186,6 +268,9 @@ const EXPECTATIONS: Table = &[
 ];
 
 const FACTS: Table = &[
+    ("count", "How many there are.", "몇 개인지."),
+    ("address", "An endpoint's address.", "endpoint의 주소."),
+    ("healthy", "The endpoint takes traffic.", "endpoint가 트래픽을 받는다."),
     ("requireClientCertificate", "Clients must show a certificate.", "클라이언트 인증서를 요구한다."),
     (
         "mode",

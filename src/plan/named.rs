@@ -252,7 +252,7 @@ impl<'m> Builder<'m> {
             self.steps.truncate(steps);
             self.routes.truncate(routes);
             if told {
-                let d = Diagnostic::warning("W0236", format!("the steps `{name}` are never done"))
+                let d = Diagnostic::warning("W0239", format!("the steps `{name}` are never done"))
                     .at(place, "no `do` names them")
                     .help(format!("write do {name} … where they are to run, or remove them"));
                 self.errors.push(d);

@@ -40,7 +40,7 @@ fn main() {
         bare.arg(floor::SUBCOMMAND).arg(prepared.path());
         // The floor's lifeline is its standard input: it stays open as long as the child lives.
         let begun = Instant::now();
-        let mut child = bare.stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = bare.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let lifeline = child.stdin.take();
         assert!(child.wait().unwrap().success(), "the floor failed");
         drop(lifeline);

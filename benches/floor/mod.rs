@@ -19,6 +19,8 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 pub const SUBCOMMAND: &str = "__floor";
+/// Said on standard output when every pod stands.
+pub const READY: &str = "ready";
 
 /// What the floor runs, written to the prepared folder.
 #[derive(Serialize, Deserialize)]
@@ -63,6 +65,14 @@ pub fn prepare(folder: &Path) -> usize {
     count
 }
 
+/// Leaves the prepared floor with its pods alone.
+#[allow(dead_code, reason = "each bench uses a part")]
+pub fn without_curls(folder: &Path) {
+    let path = folder.join("work.json");
+    let work: Work = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    std::fs::write(path, serde_json::to_string(&Work { execs: vec![], ..work }).unwrap()).unwrap();
+}
+
 /// One round of the floor, in a process of its own.
 pub fn main(folder: &Path) -> i32 {
     let serve = || {
@@ -81,6 +91,7 @@ async fn round(folder: &Path) {
     let roots = outside.root_pem();
     let started = work.pods.iter().map(|pod| start(&fabric, pod, &work.envoy, &roots));
     let pods = futures::future::join_all(started).await;
+    println!("{READY}");
     for (pod, argv) in work.execs {
         let env = vec![
             ("PATH".to_string(), std::env::var("PATH").unwrap()),

@@ -27,6 +27,7 @@ pub mod node;
 pub mod obstacle;
 pub mod pilot;
 pub mod pod_files;
+pub mod pod_server;
 pub mod process;
 pub mod real;
 pub mod sandbox;

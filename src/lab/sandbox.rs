@@ -89,9 +89,17 @@ impl Sandbox {
     /// # Errors
     /// As the kernel tells: refused when nothing listens there.
     pub async fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        self.connect_to(Ipv4Addr::LOCALHOST, port).await
+    }
+
+    /// Connects from within the sandbox.
+    ///
+    /// # Errors
+    /// As the kernel tells.
+    pub async fn connect_to(&self, address: Ipv4Addr, port: u16) -> io::Result<TcpStream> {
         // The socket is of the sandbox; connecting it may take place anywhere, and may take time.
         let socket = self.thread.run(TcpSocket::new_v4).await.map_err(io::Error::other)??;
-        socket.connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into()).await
+        socket.connect(SocketAddrV4::new(address, port).into()).await
     }
 }
 

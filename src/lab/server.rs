@@ -12,7 +12,9 @@ use super::pilot::{Pilot, PilotConfig};
 use super::real::api_server::{RealApiServer, administrator, server_leaf};
 use super::real::istiod::RealIstiod;
 use super::real::{RealParts, istio_crds, webhook};
-use super::{base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, lab_kinds, network, supervisor};
+use super::{
+    base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, lab_kinds, network, pod_server, supervisor,
+};
 use crate::api::listener::Tls;
 use crate::api::{self, KubeletServer};
 use std::io::Write;
@@ -33,6 +35,9 @@ pub fn main_if_asked() -> Option<i32> {
     let first = words.next()?;
     if first == PROBE {
         return Some(doctor::probe(&mut std::io::stdout()));
+    }
+    if first == pod_server::SUBCOMMAND {
+        return Some(pod_server::main(words.map(|word| word.to_string_lossy().into_owned())));
     }
     if first != SUBCOMMAND {
         return None;

@@ -13,6 +13,7 @@ mod explained;
 mod kept;
 mod language;
 mod life;
+mod pods;
 mod program;
 mod scaffold;
 mod suite;

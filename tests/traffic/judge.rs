@@ -63,8 +63,6 @@ fn differences(told: &Told, seen: &Seen) -> Vec<String> {
         let of_told = |fact: &str| told.answered_by[fact].as_str().unwrap_or("-").to_string();
         compare("answered to", of_told("from"), seen.answered_to.clone().unwrap_or("-".into()));
         compare("sni at the site", of_told("sni"), seen.sni.clone().unwrap_or("-".into()));
-        let port = told.answered_by["port"].to_string();
-        compare("port of the site", port, seen.port.map_or("null".into(), |port| port.to_string()));
     }
     found
 }

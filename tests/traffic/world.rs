@@ -5,6 +5,7 @@ use crate::probe::Place;
 use egress_scn::cluster::{Cluster, Propagation};
 use egress_scn::lab::authority::{Authority, Leaf};
 use egress_scn::lab::boot::Lab;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -57,6 +58,7 @@ impl World {
         let propagation = Propagation::new(cluster.clone());
         let world = World { _lab: lab, cluster, propagation, folder, authorities, outside_pem, authority };
         world.apply(&everywhere()).await;
+        world.mount_authority().await;
         world
     }
 
@@ -77,6 +79,39 @@ impl World {
         let name = object["metadata"]["name"].as_str().unwrap();
         if let Err(error) = self.api(object).await.patch(name, &params, &Patch::Apply(object)).await {
             panic!("{error}\n{object}");
+        }
+    }
+
+    /// `/etc/certs/ca.pem` in both proxies: configurations name it.
+    async fn mount_authority(&self) {
+        for namespace in ["istio-system", "mesh-test"] {
+            self.apply(&json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"namespace": namespace, "name": "certs"},
+                "stringData": {"ca.pem": self.outside_pem}}))
+                .await;
+        }
+        let volume = json!({"secret": {"secretName": "certs"}});
+        let mount = json!({"mountPath": "/etc/certs"});
+        let annotations = json!({"sidecar.istio.io/userVolume": json!({"certs": volume}).to_string(),
+            "sidecar.istio.io/userVolumeMount": json!({"certs": mount}).to_string()});
+        let client = self.cluster.client().clone();
+        let of_namespace = |namespace| Api::<Deployment>::namespaced(client.clone(), namespace);
+        let sleep = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+        of_namespace(SLEEP.0).patch(SLEEP.1, &PatchParams::default(), &Patch::Strategic(sleep)).await.unwrap();
+        let gateway = json!({"spec": {"template": {"spec": {
+            "volumes": [{"name": "certs", "secret": {"secretName": "certs"}}],
+            "containers": [{"name": "istio-proxy", "volumeMounts": [{"name": "certs", "mountPath": "/etc/certs"}]}]}}}});
+        of_namespace(GATEWAY.0).patch(GATEWAY.1, &PatchParams::default(), &Patch::Strategic(gateway)).await.unwrap();
+        for (namespace, name) in [SLEEP, GATEWAY] {
+            // The Deployment's old pod has gone when the roll-over is complete.
+            let whole = |deployment: Option<&Deployment>| {
+                deployment.is_some_and(|deployment| {
+                    let status = deployment.status.clone().unwrap_or_default();
+                    status.observed_generation == deployment.metadata.generation
+                        && (status.updated_replicas, status.available_replicas, status.replicas)
+                            == (Some(1), Some(1), Some(1))
+                })
+            };
+            kube::runtime::wait::await_condition(of_namespace(namespace), name, whole).await.unwrap();
         }
     }
 

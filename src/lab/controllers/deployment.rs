@@ -1,10 +1,11 @@
 //! Deployment → ReplicaSets: one for each template, rolled over as the strategy says.
 
 use super::mirror::{Mirror, Name, controller, events, name_of};
+use super::reconcile::{self, Reconciler};
 use super::replica_set::{now, unchanged};
 use super::{Config, MANAGER, is_overtaken};
 use futures::StreamExt;
-use futures::stream::{BoxStream, select};
+use futures::stream::select;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -37,22 +38,13 @@ pub async fn run(config: Config) {
     let sets = events(Api::<ReplicaSet>::all(client), Watch::default())
         .map(move |e| e.map_or_else(trouble, News::Set))
         .boxed();
-    let mut news: BoxStream<'static, News> = select(deployments, sets).boxed();
-    let mut this = Controller { config, deployments: Mirror::default(), sets: Mirror::default() };
-    let mut todo = BTreeSet::new();
-    while let Some(first) = news.next().await {
-        let mut next = Some(first);
-        while let Some(event) = next {
-            this.see(event, &mut todo);
-            next = futures::FutureExt::now_or_never(news.next()).flatten();
-        }
-        while let Some(name) = todo.pop_first() {
-            this.reconcile(&name).await;
-        }
-    }
+    let this = Controller { config, deployments: Mirror::default(), sets: Mirror::default() };
+    reconcile::run(this, select(deployments, sets)).await;
 }
 
-impl Controller {
+impl Reconciler for Controller {
+    type News = News;
+
     fn see(&mut self, event: News, todo: &mut BTreeSet<Name>) {
         match event {
             News::Deployment(event) => todo.extend(self.deployments.see(event).iter().map(|d| name_of(d.as_ref()))),
@@ -66,7 +58,14 @@ impl Controller {
         }
     }
 
-    async fn reconcile(&mut self, name: &Name) {
+    async fn reconcile(&mut self, name: &Name) -> bool {
+        self.make_so(name).await;
+        true
+    }
+}
+
+impl Controller {
+    async fn make_so(&mut self, name: &Name) {
         let Some(deployment) = self.deployments.get(name).filter(|d| d.metadata.deletion_timestamp.is_none()) else {
             return;
         };

@@ -1,6 +1,7 @@
 //! Services with a selector → EndpointSlices from the pods it selects.
 
 use super::mirror::{Mirror, Name, events, name_of};
+use super::reconcile::{self, Reconciler};
 use super::replica_set::is_ready;
 use super::{Config, is_overtaken};
 use crate::api::LabelSelector;
@@ -46,6 +47,8 @@ struct Controller {
     services: Mirror<Service>,
     pods: Mirror<Pod>,
     slices: Mirror<EndpointSlice>,
+    /// Before all three kinds are listed, slices that exist would be taken for missing.
+    listed: [bool; 3],
 }
 
 pub async fn run(config: Config) {
@@ -63,31 +66,27 @@ pub async fn run(config: Config) {
             .map(move |e| e.map_or_else(trouble, |e| News::Slice(Box::new(e))))
             .boxed(),
     ];
-    let mut news = select_all(streams);
-    let mut this =
-        Controller { config, services: Mirror::default(), pods: Mirror::default(), slices: Mirror::default() };
-    let mut todo = BTreeSet::new();
-    // Before all three are listed, slices that exist would be taken for missing.
-    let mut listed = [false; 3];
-    while let Some(first) = news.next().await {
-        let mut next = Some(first);
-        while let Some(event) = next {
-            if let Some(kind) = event.ends_listing() {
-                listed[kind] = true;
-            }
-            this.see(event, &mut todo);
-            next = futures::FutureExt::now_or_never(news.next()).flatten();
-        }
-        while listed == [true; 3]
-            && let Some(name) = todo.pop_first()
-        {
-            this.reconcile(&name).await;
-        }
-    }
+    let this = Controller {
+        config,
+        services: Mirror::default(),
+        pods: Mirror::default(),
+        slices: Mirror::default(),
+        listed: [false; 3],
+    };
+    reconcile::run(this, select_all(streams)).await;
 }
 
-impl Controller {
+impl Reconciler for Controller {
+    type News = News;
+
+    fn is_ready(&self) -> bool {
+        self.listed == [true; 3]
+    }
+
     fn see(&mut self, event: News, todo: &mut BTreeSet<Name>) {
+        if let Some(kind) = event.ends_listing() {
+            self.listed[kind] = true;
+        }
         match event {
             News::Service(event) => todo.extend(self.services.see(*event).iter().map(|s| name_of(s.as_ref()))),
             News::Pod(event) => {
@@ -108,7 +107,14 @@ impl Controller {
         }
     }
 
-    async fn reconcile(&mut self, name: &Name) {
+    async fn reconcile(&mut self, name: &Name) -> bool {
+        self.make_so(name).await;
+        true
+    }
+}
+
+impl Controller {
+    async fn make_so(&mut self, name: &Name) {
         let existing: Vec<Arc<EndpointSlice>> = self
             .slices
             .in_namespace(&name.0)

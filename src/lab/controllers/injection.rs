@@ -75,8 +75,22 @@ pub fn inject(pod: &mut Value) {
     .unwrap_or("latest")
     .to_string();
     let first = pod["spec"]["containers"][0]["name"].clone();
-    let (init, proxy) = (init_container(pod), proxy_container(pod, &canonical));
-    let volumes = volumes();
+    let (init, mut proxy) = (init_container(pod), proxy_container(pod, &canonical));
+    let mut volumes = volumes();
+    // A person's own volumes for the proxy, JSON as Istio has them.
+    let own = |pod: &Value, key: &str| serde_json::from_str::<Value>(annotation(pod, key, "{}")).unwrap_or_default();
+    for (name, source) in own(pod, "sidecar.istio.io/userVolume").as_object().into_iter().flatten() {
+        if let Some(mut volume) = source.as_object().cloned() {
+            volume.insert("name".into(), json!(name));
+            volumes.push(Value::Object(volume));
+        }
+    }
+    for (name, mount) in own(pod, "sidecar.istio.io/userVolumeMount").as_object().into_iter().flatten() {
+        if let (Some(mut mount), Some(mounts)) = (mount.as_object().cloned(), proxy["volumeMounts"].as_array_mut()) {
+            mount.insert("name".into(), json!(name));
+            mounts.push(Value::Object(mount));
+        }
+    }
     let names: Vec<Value> = volumes.iter().map(|v| v["name"].clone()).collect();
     let status = json!({ "initContainers": ["istio-init", "istio-proxy"], "containers": null, "volumes": names,
         "imagePullSecrets": null, "revision": DEFAULT_REVISION });

@@ -7,6 +7,7 @@ mod endpoint_slice;
 pub mod injection;
 mod mirror;
 mod namespace;
+mod reconcile;
 mod replica_set;
 mod scheduler;
 

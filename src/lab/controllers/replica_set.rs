@@ -1,9 +1,10 @@
 //! ReplicaSet → Pods.
 
 use super::mirror::{Mirror, Name, controller, events, name_of};
+use super::reconcile::{self, Reconciler};
 use super::{Config, MANAGER, is_overtaken};
 use futures::StreamExt;
-use futures::stream::{BoxStream, select};
+use futures::stream::select;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -11,11 +12,6 @@ use kube::runtime::watcher::{Config as Watch, Event};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// After a refusal; doubles while refusals last.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 enum News {
     Set(Event<ReplicaSet>),
@@ -37,46 +33,13 @@ pub async fn run(config: Config) {
         .boxed();
     let pods =
         events(Api::<Pod>::all(client), Watch::default()).map(move |e| e.map_or_else(trouble, News::Pod)).boxed();
-    let mut news: BoxStream<'static, News> = select(sets, pods).boxed();
-    let mut this = Controller { config, sets: Mirror::default(), pods: Mirror::default() };
-    let mut todo = BTreeSet::new();
-    let mut failed = BTreeSet::new();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let mut next = match failed.is_empty() {
-            true => news.next().await,
-            // What refused a pod, such as a ServiceAccount that is not there yet, tells nobody when it no longer does.
-            false => match tokio::time::timeout(pause, news.next()).await {
-                Ok(event) => event,
-                Err(_) => {
-                    todo.append(&mut failed);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    futures::FutureExt::now_or_never(news.next()).flatten()
-                }
-            },
-        };
-        if next.is_none() && todo.is_empty() {
-            return;
-        }
-        // All that is known is taken in before anything is done.
-        while let Some(event) = next {
-            this.see(event, &mut todo);
-            next = futures::FutureExt::now_or_never(news.next()).flatten();
-        }
-        while let Some(name) = todo.pop_first() {
-            if this.reconcile(&name).await {
-                failed.remove(&name);
-            } else {
-                failed.insert(name);
-            }
-        }
-        if failed.is_empty() {
-            pause = FIRST_PAUSE;
-        }
-    }
+    let this = Controller { config, sets: Mirror::default(), pods: Mirror::default() };
+    reconcile::run(this, select(sets, pods)).await;
 }
 
-impl Controller {
+impl Reconciler for Controller {
+    type News = News;
+
     fn see(&mut self, event: News, todo: &mut BTreeSet<Name>) {
         match event {
             News::Set(event) => todo.extend(self.sets.see(event).iter().map(|s| name_of(s.as_ref()))),
@@ -106,7 +69,9 @@ impl Controller {
         self.write_status(name, &set, &uid, failure).await;
         made
     }
+}
 
+impl Controller {
     async fn create(&mut self, name: &Name, set: &ReplicaSet, count: usize) -> Option<String> {
         let api: Api<Pod> = Api::namespaced(self.config.client.clone(), &name.0);
         let pod = pod_of(set)?;

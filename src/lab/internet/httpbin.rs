@@ -12,7 +12,7 @@ use std::time::Duration;
 const LONGEST_DELAY: f64 = 10.0;
 
 /// A request, as httpbin shows it back.
-pub(super) struct Question {
+pub(in crate::lab) struct Question {
     pub method: Method,
     pub url: String,
     pub path: String,
@@ -23,7 +23,7 @@ pub(super) struct Question {
     pub origin: IpAddr,
 }
 
-pub(super) async fn answer(question: Question) -> Response<Full<Bytes>> {
+pub(in crate::lab) async fn answer(question: Question) -> Response<Full<Bytes>> {
     let path = question.path.clone();
     let mut parts = path.trim_matches('/').splitn(2, '/');
     let (first, rest) = (parts.next().unwrap_or_default(), parts.next());

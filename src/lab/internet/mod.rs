@@ -7,7 +7,7 @@ mod any_client;
 mod certificates;
 mod dns;
 mod facts;
-mod httpbin;
+pub(super) mod httpbin;
 mod names;
 mod outside;
 mod prefixed;

@@ -1,19 +1,21 @@
 //! One container: a program of the host, run in the pod's namespaces and run again when it ends.
 
-use super::NodeConfig;
-use super::image::Program;
+use super::image::{self, Program};
 use super::log_store::LogStore;
 use super::pod::Pod;
 use super::status::Phase;
-use crate::lab::bootstrap;
+use super::{NodeConfig, environment, probe};
 use crate::lab::pilot::{MONITORING_PORT, XDS_TLS_PORT};
 use crate::lab::process::{Process, ProcessSpec};
 use crate::lab::sandbox::Sandbox;
+use crate::lab::{bootstrap, pod_server};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
+use nix::sys::signal::Signal;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::broadcast;
 
 /// Envoy's own word that its workers take traffic: the first configuration is in and warm.
 const ENVOY_READY: &[u8] = b"starting workers";
@@ -26,68 +28,64 @@ pub struct Container {
     pub spec: core::Container,
     program: Program,
     pub log: Arc<LogStore>,
-    /// What every process of the container starts with; the host's environment is not among it.
-    pub env: Vec<(String, String)>,
+    env: Mutex<Vec<(String, String)>>,
+    signals: broadcast::Sender<Signal>,
 }
 
 impl Container {
-    pub fn new(spec: core::Container, program: Program, pod: &Pod, config: &NodeConfig) -> Container {
+    pub fn new(spec: core::Container, program: Program, config: &NodeConfig) -> Container {
         let log = if program == Program::Pilot { config.pilot_log.clone() } else { Arc::default() };
-        let env = environment(&spec, pod, config);
-        Container { spec, program, log, env }
+        let (signals, _) = broadcast::channel(8);
+        Container { spec, program, log, env: Mutex::default(), signals }
     }
-}
 
-fn environment(spec: &core::Container, pod: &Pod, config: &NodeConfig) -> Vec<(String, String)> {
-    let roots = config.outside_roots.display().to_string();
-    let mut env = vec![
-        ("PATH".to_string(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_string()),
-        // An empty home: a `.curlrc` of the user is not part of the lab.
-        ("HOME".to_string(), pod.folder(config).join("home").display().to_string()),
-        ("HOSTNAME".to_string(), pod.name.clone()),
-        ("LANG".to_string(), "C.UTF-8".to_string()),
-        ("SSL_CERT_FILE".to_string(), roots.clone()),
-        ("CURL_CA_BUNDLE".to_string(), roots),
-    ];
-    for var in spec.env.iter().flatten() {
-        let field = var.value_from.as_ref().and_then(|from| from.field_ref.as_ref());
-        let value = var.value.clone().or_else(|| field.and_then(|field| pod_field(&field.field_path, pod)));
-        env.push((var.name.clone(), value.unwrap_or_default()));
+    /// What every process of the container starts with; empty before it is known.
+    pub fn env(&self) -> Vec<(String, String)> {
+        self.env.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
-    env
-}
 
-fn pod_field(path: &str, pod: &Pod) -> Option<String> {
-    match path {
-        "metadata.name" => Some(pod.name.clone()),
-        "metadata.namespace" => Some(pod.namespace.clone()),
-        "metadata.uid" => Some(pod.uid.clone()),
-        "status.podIP" => Some(pod.ip.to_string()),
-        "spec.serviceAccountName" => pod.object.spec.as_ref()?.service_account_name.clone(),
-        _ => None,
+    /// Sends a signal to the container's process, if it runs.
+    pub fn signal(&self, signal: Signal) {
+        // Nobody hears it when nothing runs.
+        let _ = self.signals.send(signal);
+    }
+
+    /// How many processes would hear a signal: one, or none.
+    pub fn running(&self) -> usize {
+        self.signals.receiver_count()
     }
 }
 
 /// Runs the container until the pod ends, starting it again as the pod's restart policy says.
 pub async fn keep_running(container: Arc<Container>, pod: Arc<Pod>, config: Arc<NodeConfig>) {
-    let policy = pod.object.spec.as_ref().and_then(|spec| spec.restart_policy.clone()).unwrap_or_default();
+    let policy = match container.spec.restart_policy.clone() {
+        // A native sidecar.
+        Some(own) => own,
+        None => {
+            let of_pod = pod.object.spec.as_ref().and_then(|spec| spec.restart_policy.clone()).unwrap_or_default();
+            // An init container that is done is done.
+            if pod.is_init(&container.spec.name) && of_pod != "Never" { "OnFailure".into() } else { of_pod }
+        }
+    };
     let mut ending = pod.ending.subscribe();
     loop {
+        let since = Timestamp::now();
         let exit = match run(&container, &pod, &config).await {
             Ok(exit) => exit,
-            Err(message) => {
-                pod.set_state(&container.spec.name, Phase::Waiting { reason: "RunContainerError", message });
+            Err(Fault { reason, message }) => {
+                pod.set_state(&container.spec.name, Phase::Waiting { reason, message });
                 128
             }
         };
         if *ending.borrow() {
+            pod.set_state(&container.spec.name, Phase::Ended { exit, since, at: Timestamp::now() });
             return;
         }
         if policy == "Never" || (policy == "OnFailure" && exit == 0) {
-            pod.set_state(&container.spec.name, Phase::Ended { exit, at: Timestamp::now() });
+            pod.set_state(&container.spec.name, Phase::Ended { exit, since, at: Timestamp::now() });
             return;
         }
-        let restarts = pod.count_restart(&container.spec.name);
+        let restarts = pod.count_restart(&container.spec.name, exit, since);
         // The first time at once; then as a kubelet does, 10 s and doubling.
         let back_off = match restarts {
             0 | 1 => Duration::ZERO,
@@ -103,43 +101,64 @@ pub async fn keep_running(container: Arc<Container>, pod: Arc<Pod>, config: Arc<
     }
 }
 
-async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig>) -> Result<i32, String> {
-    let Some(sandbox) = pod.sandbox() else { return Err("the pod has no sandbox".into()) };
+/// Why a container does not run.
+struct Fault {
+    reason: &'static str,
+    message: String,
+}
+
+fn failed(message: impl ToString) -> Fault {
+    Fault { reason: "RunContainerError", message: message.to_string() }
+}
+
+async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig>) -> Result<i32, Fault> {
+    let Some(sandbox) = pod.sandbox() else { return Err(failed("the pod has no sandbox")) };
     let name = container.spec.name.clone();
     let since = Timestamp::now();
+    let env = environment::of(&container.spec, pod, config)
+        .await
+        .map_err(|message| Fault { reason: "CreateContainerConfigError", message })?;
+    *container.env.lock().unwrap_or_else(PoisonError::into_inner) = env.clone();
     let argv = match &container.program {
         Program::Done => return Ok(0),
-        Program::Pilot if config.istiod.is_some() => return run_istiod(container, pod, config, &sandbox, since).await,
+        Program::Pilot if config.istiod.is_some() => {
+            return run_istiod(container, pod, config, &sandbox, since).await.map_err(failed);
+        }
         Program::Pilot => {
             for port in [MONITORING_PORT, XDS_TLS_PORT] {
                 let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-                let listener = sandbox.listen_tcp(address).await.map_err(|error| error.to_string())?;
-                let listener = listener.into_std().map_err(|error| format!("cannot listen: {error}"))?;
-                (config.serve_pilot)(&pod.name, port, listener).map_err(|error| error.to_string())?;
+                let listener = sandbox.listen_tcp(address).await.map_err(failed)?;
+                let listener = listener.into_std().map_err(|error| failed(format!("cannot listen: {error}")))?;
+                (config.serve_pilot)(&pod.name, port, listener).map_err(failed)?;
             }
             pod.set_state(&name, Phase::Running { since, ready: true });
             // The pilot lives as long as the lab.
             let _ = pod.ending.subscribe().wait_for(|ending| *ending).await;
             return Ok(0);
         }
-        Program::Proxy => envoy_command(pod, config).await?,
+        Program::Proxy => envoy_command(pod, config).await.map_err(failed)?,
         Program::Host(default) => {
-            let command = container.spec.command.iter().flatten().chain(container.spec.args.iter().flatten());
-            let mut argv: Vec<String> = command.cloned().collect();
-            if argv.is_empty() {
-                argv = default.iter().map(|word| word.to_string()).collect();
-            }
-            argv
+            let argv = command(&container.spec, &env);
+            if argv.is_empty() { default.iter().map(|word| word.to_string()).collect() } else { argv }
+        }
+        Program::Server(server) => {
+            let argv = command(&container.spec, &env);
+            // A shell or a tool that the image would have too is a program of the host.
+            if image::is_server(&argv) { server_command(*server, &container.spec, &env, &argv) } else { argv }
         }
     };
-    let mut process = sandbox
-        .spawn(ProcessSpec { argv, env: container.env.clone(), cwd: None, stdin: false })
-        .await
-        .map_err(|error| error.to_string())?;
+    let mut signals = container.signals.subscribe();
+    let cwd = container.spec.working_dir.clone().map(Into::into);
+    let mut process = sandbox.spawn(ProcessSpec { argv, env, cwd, stdin: false }).await.map_err(|error| Fault {
+        reason: "RunContainerError",
+        message: format!("failed to start container \"{name}\": {error}"),
+    })?;
     // The process outlives no sandbox: holding it here must not keep the pod's namespaces.
     drop(sandbox);
     let proxy = container.program == Program::Proxy;
-    pod.set_state(&name, Phase::Running { since, ready: !proxy });
+    let watched_by_probes =
+        !proxy && (container.spec.readiness_probe.is_some() || container.spec.startup_probe.is_some());
+    pod.set_state(&name, Phase::Running { since, ready: !proxy && !watched_by_probes });
     let watched = pod.clone();
     pump(&container.log, &mut process, move |line| {
         if !proxy {
@@ -147,11 +166,47 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         }
         let has = |words: &[u8]| line.windows(words.len()).any(|part| part == words);
         if has(ENVOY_READY) {
-            watched.set_state(&name, Phase::Running { since, ready: true });
+            watched.set_running(&name, since, true);
         }
         !has(ENVOY_START_UP)
     });
-    process.wait().await.map_err(|error| error.to_string())
+    // Envoy says itself when it is ready; its probes would ask the same.
+    let probes = async {
+        if !proxy && (watched_by_probes || container.spec.liveness_probe.is_some()) {
+            probe::watch(container.clone(), pod.clone(), since).await;
+        }
+        std::future::pending::<()>().await
+    };
+    tokio::pin!(probes);
+    loop {
+        tokio::select! {
+            exit = process.wait() => return exit.map_err(failed),
+            Ok(signal) = signals.recv() => process.signal(signal),
+            () = &mut probes => {}
+        }
+    }
+}
+
+/// The container's own command line, its variables filled in; empty: the image's.
+fn command(spec: &core::Container, env: &[(String, String)]) -> Vec<String> {
+    let words = spec.command.iter().flatten().chain(spec.args.iter().flatten());
+    words.map(|word| environment::expand(word, env)).collect()
+}
+
+/// This program, as the image's server.
+fn server_command(
+    server: pod_server::Kind,
+    spec: &core::Container,
+    env: &[(String, String)],
+    argv: &[String],
+) -> Vec<String> {
+    let program = std::env::current_exe().map_or("egress-scn".to_string(), |path| path.display().to_string());
+    let mut ports = spec.ports.iter().flatten().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let declared = ports.next().and_then(|port| u16::try_from(port.container_port).ok());
+    let port = image::told_port(argv, env).or(declared).unwrap_or(server.usual_port());
+    let mut command = vec![program, pod_server::SUBCOMMAND.into(), server.word().into(), port.to_string()];
+    command.extend(image::told_text(argv));
+    command
 }
 
 /// A real istiod: ready when it says so.
@@ -164,7 +219,7 @@ async fn run_istiod(
 ) -> Result<i32, String> {
     let Some(istiod) = &config.istiod else { return Err("no istiod is given".into()) };
     let (argv, more) = istiod.command(&pod.name);
-    let env = container.env.iter().cloned().chain(more).collect();
+    let env = container.env().into_iter().chain(more).collect();
     let cwd = Some(pod.folder(config).join("home"));
     let api = istiod.lend_api(sandbox).await?;
     let spawned = sandbox.spawn(ProcessSpec { argv, env, cwd, stdin: false }).await;

@@ -3,11 +3,15 @@
 //! the API server.
 
 mod container;
+mod environment;
 pub mod image;
+mod kill;
 pub mod log_store;
 pub(in crate::lab) mod pod;
+mod probe;
 mod status;
 mod streams;
+mod volumes;
 
 use crate::lab::fabric::Fabric;
 use crate::lab::real::istiod::RealIstiod;
@@ -22,6 +26,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The first address a pod gets; those below are the router's and the lab's own.
 const FIRST_POD_IP: u32 = u32::from_be_bytes([10, 244, 0, 10]);
@@ -82,6 +87,7 @@ impl NodeAgent {
         if self.config.set(config.clone()).is_err() {
             return;
         }
+        tokio::spawn(kill::watch(self.clone(), config.clone()));
         let api: Api<PodObject> = Api::all(config.client.clone());
         let mut events = watcher(api, watcher::Config::default()).boxed();
         while let Some(event) = events.next().await {
@@ -99,7 +105,11 @@ impl NodeAgent {
         let (Some(namespace), Some(name)) = (metadata.namespace.clone(), metadata.name.clone()) else { return };
         let key = (namespace, name);
         if metadata.deletion_timestamp.is_some() {
-            tokio::spawn(terminate(object.clone(), self.pods().remove(&key), config.clone()));
+            // The pod is found until it is gone: its log is asked for meanwhile.
+            let pod = self.pods().get(&key).filter(|pod| !*pod.ending.borrow()).cloned();
+            if pod.is_some() || !self.pods().contains_key(&key) {
+                tokio::spawn(terminate(object.clone(), pod, config.clone()));
+            }
             return;
         }
         if object.spec.as_ref().and_then(|spec| spec.node_name.as_ref()).is_none() {
@@ -136,6 +146,8 @@ impl NodeAgent {
 /// The end of a pod that is being deleted: its processes go, then the API hears that it is gone.
 async fn terminate(object: PodObject, pod: Option<Arc<Pod>>, config: Arc<NodeConfig>) {
     if let Some(pod) = pod {
+        let seconds = object.metadata.deletion_grace_period_seconds.unwrap_or(30);
+        pod.stop(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))).await;
         pod.end(&config);
     }
     let (Some(namespace), Some(name)) = (object.metadata.namespace, object.metadata.name) else { return };

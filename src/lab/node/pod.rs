@@ -1,15 +1,17 @@
 //! One pod: its sandbox, its containers, its status.
 
-use super::NodeConfig;
 use super::container::{self, Container};
 use super::image::{self, Program};
 use super::status::{self, ContainerStatus, Phase};
+use super::{NodeConfig, volumes};
+use crate::lab::capture::CaptureRules;
 use crate::lab::fabric::DNS_ADDRESS;
 use crate::lab::pod_files::PodFile;
 use crate::lab::sandbox::{Capture, Sandbox, SandboxSpec};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod as PodObject;
 use kube::api::{Api, Patch, PatchParams};
+use nix::sys::signal::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -20,6 +22,8 @@ use tokio::sync::watch;
 
 /// After a status that the API did not take.
 const REFUSED: Duration = Duration::from_secs(1);
+/// After this time what a pod lacked is looked for again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A pod that the agent has taken up.
 pub struct Pod {
@@ -81,17 +85,48 @@ impl Pod {
 
     pub fn set_state(&self, container: &str, phase: Phase) {
         let mut states = self.states();
-        let restarts = states.get(container).map_or(0, |state| state.restarts);
-        states.insert(container.to_string(), ContainerStatus { phase, restarts });
+        let (restarts, last) = states.get(container).map_or((0, None), |state| (state.restarts, state.last.clone()));
+        states.insert(container.to_string(), ContainerStatus { phase, restarts, last });
         drop(states);
         self.changed.send_modify(|n| *n += 1);
     }
 
-    pub fn count_restart(&self, container: &str) -> u32 {
+    /// Says whether the container that runs since then is ready; one that has ended meanwhile stays ended.
+    pub fn set_running(&self, container: &str, since: Timestamp, ready: bool) {
+        let runs = matches!(self.states().get(container).map(|state| &state.phase),
+            Some(Phase::Running { since: known, .. }) if *known == since);
+        if runs {
+            self.set_state(container, Phase::Running { since, ready });
+        }
+    }
+
+    pub fn count_restart(&self, container: &str, exit: i32, since: Timestamp) -> u32 {
         let mut states = self.states();
         let Some(state) = states.get_mut(container) else { return 0 };
         state.restarts += 1;
+        state.last = Some(Box::new(Phase::Ended { exit, since, at: Timestamp::now() }));
         state.restarts
+    }
+
+    pub fn is_init(&self, container: &str) -> bool {
+        let init = self.object.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+        init.into_iter().any(|known| known.name == container)
+    }
+
+    /// Waits until the container's state is as wanted; false if the pod ends before.
+    async fn reaches(&self, container: &str, wanted: impl Fn(&ContainerStatus) -> bool) -> bool {
+        let mut changed = self.changed.subscribe();
+        let mut ending = self.ending.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if self.states().get(container).is_some_and(&wanted) {
+                return true;
+            }
+            tokio::select! {
+                _ = changed.changed() => {}
+                _ = ending.wait_for(|ending| *ending) => return false,
+            }
+        }
     }
 
     /// The pod's namespaces; none before it starts and after it ends.
@@ -101,15 +136,7 @@ impl Pod {
 
     /// Brings the pod up and keeps its status true until it ends.
     pub async fn live(self: Arc<Self>, config: Arc<NodeConfig>) {
-        if let Err(message) = self.start(&config).await {
-            let spec = self.object.spec.as_ref();
-            for container in spec.iter().flat_map(|spec| &spec.containers) {
-                self.set_state(
-                    &container.name,
-                    Phase::Waiting { reason: "CreateContainerError", message: message.clone() },
-                );
-            }
-        }
+        let starting = tokio::spawn(self.clone().start_or_say(config.clone()));
         let mut changed = self.changed.subscribe();
         let mut ending = self.ending.subscribe();
         let api: Api<PodObject> = Api::namespaced(config.client.clone(), &self.namespace);
@@ -124,8 +151,19 @@ impl Pod {
                     .spec
                     .as_ref()
                     .map_or(0, |spec| spec.containers.len() + spec.init_containers.as_ref().map_or(0, Vec::len));
-                let settled = states.len() >= wanted
-                    && !states.values().any(|state| matches!(state.phase, Phase::Running { ready: false, .. }));
+                let told = |state: &ContainerStatus| match &state.phase {
+                    Phase::Running { ready, .. } => *ready,
+                    // Of those that come after it nothing is known yet.
+                    Phase::Waiting { .. } => true,
+                    Phase::Ended { .. } => true,
+                };
+                let troubled = states.values().any(|state| matches!(state.phase, Phase::Waiting { .. }));
+                let probed = |name: &String| {
+                    let containers = self.object.spec.iter().flat_map(|spec| &spec.containers);
+                    containers.into_iter().any(|c| c.name == *name && c.readiness_probe.is_some())
+                };
+                let up = states.iter().all(|(name, state)| told(state) || probed(name));
+                let settled = up && (states.len() >= wanted || troubled);
                 (settled || written.is_some(), status::of(&self.object, Some(self.ip), &states, self.started))
             };
             if settled && written.as_ref() != Some(&status) {
@@ -133,7 +171,7 @@ impl Pod {
                 match api.patch_status(&self.name, &PatchParams::default(), &patch).await {
                     Ok(_) => written = Some(status),
                     // Deleted under us: the watch tells the agent.
-                    Err(kube::Error::Api(refusal)) if refusal.code == 404 || refusal.code == 409 => return,
+                    Err(kube::Error::Api(refusal)) if refusal.code == 404 || refusal.code == 409 => break,
                     Err(error) => {
                         config.complain(&format!("status of pod {}/{}: {error}", self.namespace, self.name));
                         // What the API refuses now it tends to refuse at once again.
@@ -147,10 +185,26 @@ impl Pod {
                 _ = ending.changed() => {}
             }
         }
+        starting.abort();
     }
 
-    async fn start(self: &Arc<Self>, config: &Arc<NodeConfig>) -> Result<(), String> {
-        let spec = self.object.spec.as_ref().ok_or("the pod has no spec")?;
+    /// Starts the pod; what cannot be had yet, a ConfigMap say, is asked for again as a kubelet does.
+    async fn start_or_say(self: Arc<Self>, config: Arc<NodeConfig>) {
+        let mut ending = self.ending.subscribe();
+        while let Err((reason, message)) = self.start(&config).await {
+            let spec = self.object.spec.as_ref();
+            for container in spec.iter().flat_map(|spec| &spec.containers) {
+                self.set_state(&container.name, Phase::Waiting { reason, message: message.clone() });
+            }
+            if tokio::time::timeout(AGAIN, ending.wait_for(|ending| *ending)).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn start(self: &Arc<Self>, config: &Arc<NodeConfig>) -> Result<(), (&'static str, String)> {
+        let create = |message: String| ("CreateContainerError", message);
+        let spec = self.object.spec.as_ref().ok_or(create("the pod has no spec".into()))?;
         let init = spec.init_containers.iter().flatten();
         let mut programs = vec![];
         for container in init.clone().chain(&spec.containers) {
@@ -164,33 +218,79 @@ impl Pod {
         let redirected = init.clone().any(|container| container.name == "istio-init");
         let folder = self.folder(config);
         let home = folder.join("home");
-        std::fs::create_dir_all(&home).map_err(|error| format!("cannot make {}: {error}", home.display()))?;
+        std::fs::create_dir_all(&home).map_err(|error| create(format!("cannot make {}: {error}", home.display())))?;
         let mut files = PodFile::names(&self.namespace, &self.name, self.ip, DNS_ADDRESS);
         files.extend(PodFile::trusted(&config.outside_root_pem));
         // The pod may write there; the rest of the host is read-only to it.
         files.push(PodFile::host(&home, &home));
+        files.extend(volumes::files(self, config).await.map_err(|message| ("ContainerCreating", message))?);
+        let capture = if redirected { self.capture().map_err(create)? } else { Capture::None };
         let sandbox = config
             .fabric
             .sandbox(SandboxSpec {
                 name: format!("{}/{}", self.namespace, self.name),
                 hostname: self.name.clone(),
                 ip: self.ip,
-                capture: if redirected { Capture::Outbound } else { Capture::None },
+                capture,
                 files,
             })
             .await
-            .map_err(|error| format!("cannot make the pod's sandbox: {error}"))?;
+            .map_err(|error| create(format!("cannot make the pod's sandbox: {error}")))?;
         *self.sandbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(sandbox));
         for (spec, program) in programs {
             if program == Program::Done {
-                self.set_state(&spec.name, Phase::Ended { exit: 0, at: Timestamp::now() });
+                let now = Timestamp::now();
+                self.set_state(&spec.name, Phase::Ended { exit: 0, since: now, at: now });
                 continue;
             }
-            let container = Arc::new(Container::new(spec.clone(), program, self, config));
+            let container = Arc::new(Container::new(spec.clone(), program, config));
             self.containers().insert(spec.name.clone(), container.clone());
             tokio::spawn(container::keep_running(container, self.clone(), config.clone()));
+            // Init containers run one after the other, and sidecars among them stand before the next begins.
+            if !self.is_init(&spec.name) {
+                continue;
+            }
+            let sidecar = status::is_sidecar(spec);
+            let done = |state: &ContainerStatus| match state.phase {
+                Phase::Running { ready, .. } => sidecar && ready,
+                Phase::Ended { exit, .. } => exit == 0,
+                Phase::Waiting { .. } => false,
+            };
+            if !self.reaches(&spec.name, done).await {
+                return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// What the injected istio-init would do, by the pod's annotations.
+    fn capture(&self) -> Result<Capture, String> {
+        let annotations = self.object.metadata.annotations.as_ref();
+        let annotation = |name: &str| annotations.and_then(|given| given.get(name)).map(String::as_str);
+        if annotation("sidecar.istio.io/interceptionMode") == Some("NONE") {
+            return Ok(Capture::None);
+        }
+        CaptureRules::from_annotations(true, annotation).map(Capture::Rules)
+    }
+
+    /// Asks the pod's own containers to end, then its sidecars, and waits for each as long as the grace period lasts.
+    pub async fn stop(&self, grace: Duration) {
+        self.ending.send_replace(true);
+        let all: Vec<Arc<Container>> = self.containers().values().cloned().collect();
+        let (sidecars, own): (Vec<_>, Vec<_>) = all.into_iter().partition(|c| self.is_init(&c.spec.name));
+        let deadline = tokio::time::Instant::now() + grace;
+        for group in [own, sidecars] {
+            for container in &group {
+                container.signal(Signal::SIGTERM);
+            }
+            for container in group.iter().filter(|container| container.running() > 0) {
+                let mut changed = self.changed.subscribe();
+                let ended = async { while container.running() > 0 && changed.changed().await.is_ok() {} };
+                if tokio::time::timeout_at(deadline, ended).await.is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Ends the pod: every process and its namespaces go with the sandbox.

@@ -20,6 +20,7 @@ pub enum Phase {
     /// Ended and not to be started again (or an init container's work is done).
     Ended {
         exit: i32,
+        since: Timestamp,
         at: Timestamp,
     },
 }
@@ -28,14 +29,16 @@ pub enum Phase {
 pub struct ContainerStatus {
     pub phase: Phase,
     pub restarts: u32,
+    /// How it ended before it was started again.
+    pub last: Option<Box<Phase>>,
 }
 
 impl ContainerStatus {
     pub fn waiting(reason: &'static str, message: impl Into<String>) -> Self {
-        ContainerStatus { phase: Phase::Waiting { reason, message: message.into() }, restarts: 0 }
+        ContainerStatus { phase: Phase::Waiting { reason, message: message.into() }, restarts: 0, last: None }
     }
 
-    fn ready(&self) -> bool {
+    pub fn ready(&self) -> bool {
         matches!(self.phase, Phase::Running { ready: true, .. })
     }
 }
@@ -74,7 +77,10 @@ pub fn of(
         "Succeeded"
     } else if !main.is_empty() && main.iter().all(|c| ended(c).is_some()) {
         "Failed"
-    } else if main.iter().any(|c| matches!(state(c).map(|s| &s.phase), Some(Phase::Running { .. }))) {
+    } else if main
+        .iter()
+        .any(|c| state(c).is_some_and(|s| s.last.is_some() || matches!(s.phase, Phase::Running { .. })))
+    {
         "Running"
     } else {
         "Pending"
@@ -121,11 +127,9 @@ fn container_status(container: &Container, status: Option<&ContainerStatus>) -> 
         Phase::Waiting { reason, message } if message.is_empty() => json!({ "waiting": { "reason": reason } }),
         Phase::Waiting { reason, message } => json!({ "waiting": { "reason": reason, "message": message } }),
         Phase::Running { since, .. } => json!({ "running": { "startedAt": seconds(*since) } }),
-        Phase::Ended { exit, at } => json!({ "terminated": {
-            "exitCode": exit, "reason": if *exit == 0 { "Completed" } else { "Error" },
-            "startedAt": seconds(*at), "finishedAt": seconds(*at), "containerID": id,
-        } }),
+        ended @ Phase::Ended { .. } => terminated(ended, &id),
     };
+    let last = status.last.as_ref().map_or_else(|| json!({}), |last| terminated(last, &id));
     let ready = status.ready() || matches!(status.phase, Phase::Ended { exit: 0, .. });
     json!({
         "name": container.name,
@@ -136,8 +140,16 @@ fn container_status(container: &Container, status: Option<&ContainerStatus>) -> 
         "started": matches!(status.phase, Phase::Running { .. }),
         "restartCount": status.restarts,
         "state": state,
-        "lastState": {},
+        "lastState": last,
     })
+}
+
+fn terminated(phase: &Phase, id: &str) -> Value {
+    let Phase::Ended { exit, since, at } = phase else { return json!({}) };
+    json!({ "terminated": {
+        "exitCode": exit, "reason": if *exit == 0 { "Completed" } else { "Error" },
+        "startedAt": seconds(*since), "finishedAt": seconds(*at), "containerID": id,
+    } })
 }
 
 /// Kubernetes' times have whole seconds.
@@ -161,8 +173,8 @@ mod tests {
 
     fn states(proxy_ready: bool) -> BTreeMap<String, ContainerStatus> {
         let at = Timestamp::UNIX_EPOCH;
-        let running = |ready| ContainerStatus { phase: Phase::Running { since: at, ready }, restarts: 0 };
-        let done = ContainerStatus { phase: Phase::Ended { exit: 0, at }, restarts: 0 };
+        let running = |ready| ContainerStatus { phase: Phase::Running { since: at, ready }, restarts: 0, last: None };
+        let done = ContainerStatus { phase: Phase::Ended { exit: 0, since: at, at }, restarts: 0, last: None };
         [("istio-init".into(), done), ("istio-proxy".into(), running(proxy_ready)), ("sleep".into(), running(true))]
             .into()
     }

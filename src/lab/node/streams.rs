@@ -34,7 +34,7 @@ impl Kubelet for NodeAgent {
             })?;
             let spec = ProcessSpec {
                 argv: request.command.clone(),
-                env: container.env.clone(),
+                env: container.env(),
                 cwd: container.spec.working_dir.clone().map(Into::into),
                 stdin: request.stdin,
             };

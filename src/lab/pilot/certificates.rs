@@ -14,6 +14,9 @@ use std::sync::Arc;
 pub const WORKLOAD: &str = "default";
 pub const MESH_ROOT: &str = "ROOTCA";
 pub const SYSTEM_ROOTS: &str = "file-root:system";
+/// `caCertificates: /etc/certs/ca.pem`, and a client certificate's two files.
+const ROOT_FILE: &str = "file-root:";
+const CERTIFICATE_FILES: &str = "file-cert:";
 const FROM_KUBERNETES: &str = "kubernetes://";
 const CA_SUFFIX: &str = "-cacert";
 
@@ -38,6 +41,13 @@ impl Certificates {
                 found.push(authorities(name, &self.outside_root_pem));
             } else if let Some(credential) = name.strip_prefix(FROM_KUBERNETES) {
                 found.extend(from_kubernetes(store, &proxy.namespace, name, credential));
+            } else if let Some(path) = name.strip_prefix(ROOT_FILE) {
+                found.extend(file_of(store, proxy, path).map(|pem| authorities(name, &pem)));
+            } else if let Some((chain, key)) =
+                name.strip_prefix(CERTIFICATE_FILES).and_then(|both| both.split_once('~'))
+            {
+                let pem = |path: &str| file_of(store, proxy, path);
+                found.extend(pem(chain).zip(pem(key)).map(|(chain, key)| certificate(name, &chain, &key)));
             }
         }
         Ok(found)
@@ -90,6 +100,24 @@ fn from_kubernetes(store: &Store, namespace: &str, full_name: &str, credential: 
     }
     let secret = secret(name)?;
     Some(certificate(full_name, &data(secret, &["tls.crt", "cert"])?, &data(secret, &["tls.key", "key"])?))
+}
+
+/// A file of the proxy's container, as istio-agent would read it: one that a Secret is mounted for.
+fn file_of(store: &Store, proxy: &Proxy, path: &str) -> Option<String> {
+    let pod = store.get("Pod", &proxy.namespace, &proxy.name)?;
+    let lists = ["containers", "initContainers"];
+    let containers = lists.iter().flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten());
+    let mut mounts = containers
+        .filter(|container| container["name"] == "istio-proxy")
+        .flat_map(|container| container["volumeMounts"].as_array().into_iter().flatten());
+    let (mount, file) = mounts.find_map(|mount| {
+        let file = path.strip_prefix(mount["mountPath"].as_str()?.trim_end_matches('/'))?.strip_prefix('/')?;
+        Some((mount, file))
+    })?;
+    let mut volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    let volume = volumes.find(|volume| volume["name"] == mount["name"])?;
+    let secret = store.get("Secret", &proxy.namespace, volume["secret"]["secretName"].as_str()?)?;
+    data(secret, &[file])
 }
 
 fn data(secret: &Value, keys: &[&str]) -> Option<String> {

@@ -70,9 +70,9 @@ impl Environment {
         while let Some(at) = rest.find('$') {
             expanded.push_str(&rest[..at]);
             let from = &rest[at..];
-            if from.starts_with("$$") {
+            if let Some(after) = from.strip_prefix("$$") {
                 expanded.push('$');
-                rest = &from[2..];
+                rest = after;
                 continue;
             }
             let name = from.strip_prefix("$(").and_then(|inner| inner.split_once(')'));

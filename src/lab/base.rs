@@ -73,7 +73,7 @@ fn resource(gvk: &GroupVersionKind) -> (ApiResource, Scope) {
 /// The reason when a pod cannot start, or when nothing happens for `patience`; with the state of each pod that is not
 /// ready and the last that its containers said.
 pub async fn wait_ready(client: &kube::Client, patience: Duration) -> Result<(), String> {
-    let config = watcher::Config::default;
+    let config = || watcher::Config::default().disable_bookmarks();
     let deployments = watcher(Api::<Deployment>::all(client.clone()), config()).map(|e| e.map(Seen::Deployment));
     let pods = watcher(Api::<Pod>::all(client.clone()), config()).map(|e| e.map(Seen::Pod));
     let mut events = futures::stream::select(deployments.boxed(), pods.boxed());

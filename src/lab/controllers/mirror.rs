@@ -25,12 +25,12 @@ impl<K> Default for Mirror<K> {
     }
 }
 
-/// The events of a kind. Errors are watched over again, with a growing pause.
+/// The events of a kind. Bookmarks, which come with every burst of writes to any kind, are of no use here. Errors are watched over again, with a growing pause.
 pub fn events<K>(api: Api<K>, config: watcher::Config) -> BoxStream<'static, Result<Event<K>, watcher::Error>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watch(api, config).default_backoff().boxed()
+    watch(api, config.disable_bookmarks()).default_backoff().boxed()
 }
 
 pub fn name_of<K: Resource>(object: &K) -> Name {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub async fn watch(agent: Arc<NodeAgent>, config: Arc<NodeConfig>) {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("lab.egress-scn.dev", "v1", "Kill"));
     let api: Api<DynamicObject> = Api::all_with(config.client.clone(), &resource);
-    let mut events = watcher(api.clone(), watcher::Config::default()).default_backoff().boxed();
+    let mut events = watcher(api.clone(), watcher::Config::default().disable_bookmarks()).default_backoff().boxed();
     while let Some(event) = events.next().await {
         let object = match event {
             Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => object,

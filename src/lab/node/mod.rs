@@ -89,7 +89,7 @@ impl NodeAgent {
         }
         tokio::spawn(kill::watch(self.clone(), config.clone()));
         let api: Api<PodObject> = Api::all(config.client.clone());
-        let mut events = watcher(api, watcher::Config::default()).boxed();
+        let mut events = watcher(api, watcher::Config::default().disable_bookmarks()).boxed();
         while let Some(event) = events.next().await {
             match event {
                 Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => self.see(object, &config),

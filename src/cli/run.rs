@@ -5,6 +5,8 @@ use super::select::Select;
 use super::target::{Choice, TargetArgs};
 use crate::check::Loaded;
 use crate::cluster::Cluster;
+#[cfg(target_os = "linux")]
+use crate::lab::boot::{Lab, Start};
 use crate::report::{self, Reporter};
 use crate::run::event::Event;
 use crate::run::journal::Keeping;
@@ -114,9 +116,12 @@ impl Run {
         let name = LAB.to_string();
         let reporting = self.begin_reports(&loaded, &name, &reason, &events, received);
         let progress = events.clone();
-        let booting = crate::lab::boot::Lab::start(move |text| {
-            let _ = progress.send(Event::Setup { text, progress: None });
-        });
+        let ingress = loaded.plan.wants_ingress();
+        let booting = async {
+            let start = Start { ingress, ..Start::new()? };
+            let told = move |text| drop(progress.send(Event::Setup { text, progress: None }));
+            Lab::prepare(start, told).await?.boot().await
+        };
         let lab = tokio::select! {
             lab = booting => lab,
             () = super::interrupted() => return 130,
@@ -218,7 +223,7 @@ async fn go(
 }
 
 #[cfg(target_os = "linux")]
-async fn connect_to_lab(lab: &crate::lab::boot::Lab) -> Result<Cluster, String> {
+async fn connect_to_lab(lab: &Lab) -> Result<Cluster, String> {
     let kubeconfig = kube::config::Kubeconfig::read_from(lab.kubeconfig()).map_err(|error| error.to_string())?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await;
     Cluster::connect(config.map_err(|error| error.to_string())?).map_err(|error| error.to_string())

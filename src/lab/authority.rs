@@ -1,5 +1,6 @@
 //! Certificate authorities of the lab, made anew for each lab and never written outside its folder:
-//! the mesh CA (workload SPIFFE identities), the outside CA (sites), the API server's CA.
+//! the mesh CA (workload SPIFFE identities), the outside CA (sites), the API server's CA. The outside one's key stands in
+//! a Secret of the lab too, for certificates that its sites and clients are to trust.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -35,17 +36,30 @@ pub struct Authority {
 impl Authority {
     /// A new self-signed CA (ECDSA P-256).
     pub fn new(common_name: &str) -> Result<Authority, rcgen::Error> {
+        Authority::with_key(common_name, KeyPair::generate()?)
+    }
+
+    /// The authority of that name and key, PEM: what it issues is trusted by whoever trusts the one it was made for.
+    pub fn of(common_name: &str, key_pem: &str) -> Result<Authority, rcgen::Error> {
+        Authority::with_key(common_name, KeyPair::from_pem(key_pem)?)
+    }
+
+    fn with_key(common_name: &str, key: KeyPair) -> Result<Authority, rcgen::Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = name(Some(common_name), Some("egress-scn lab"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let issuer = CertifiedIssuer::self_signed(params, key)?;
         Ok(Authority { issuer })
     }
 
     pub fn root_pem(&self) -> String {
         self.issuer.pem()
+    }
+
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// Issues a leaf for both server and client use, as istiod's workload certificates are.

@@ -1,5 +1,6 @@
 //! What a lab starts with: the objects of `manifests/base/`, built into the binary.
 
+use super::authority::Authority;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -9,6 +10,7 @@ use kube::core::{GroupVersionKind, TypeMeta};
 use kube::discovery::{ApiResource, Scope};
 use kube::runtime::watcher;
 use serde::Deserialize;
+use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -23,12 +25,18 @@ const MANIFESTS: &[&str] = &[
     include_str!("../../manifests/base/other.yaml"),
 ];
 
+/// What comes to them when connections from outside are wanted.
+const INGRESS: &[&str] = &[include_str!("../../manifests/base/ingressgateway.yaml"), include_str!("outside.yaml")];
+
 const FIELD_MANAGER: &str = "egress-scn-lab";
 
-/// Applies the base objects.
-pub async fn apply(client: &kube::Client) -> Result<(), String> {
-    let mut objects = vec![];
-    for manifest in MANIFESTS {
+/// The common name of the outside's authority, whose certificate and key stand in the Secret `kube-system/outside-ca`.
+pub const OUTSIDE_CA: &str = "outside CA";
+
+/// Applies the base objects; with `ingress` an ingress gateway and an outside client too.
+pub async fn apply(client: &kube::Client, outside_ca: &Authority, ingress: bool) -> Result<(), String> {
+    let mut objects = vec![secret_of(outside_ca).map_err(|error| format!("the outside authority's Secret: {error}"))?];
+    for manifest in MANIFESTS.iter().chain(INGRESS.iter().filter(|_| ingress)) {
         for document in serde_yaml::Deserializer::from_str(manifest) {
             objects.push(DynamicObject::deserialize(document).map_err(|error| format!("base manifests: {error}"))?);
         }
@@ -38,6 +46,13 @@ pub async fn apply(client: &kube::Client) -> Result<(), String> {
         futures::future::try_join_all(group.iter().map(|object| apply_one(client, object))).await?;
     }
     Ok(())
+}
+
+/// Whoever needs a certificate that the outside trusts, for an ingress gateway say, signs it with this.
+fn secret_of(outside_ca: &Authority) -> Result<DynamicObject, serde_json::Error> {
+    serde_json::from_value(json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"namespace": "kube-system", "name": "outside-ca"},
+        "stringData": {"tls.crt": outside_ca.root_pem(), "tls.key": outside_ca.key_pem()}}))
 }
 
 fn kind(object: &DynamicObject) -> &str {

@@ -29,6 +29,9 @@ pub struct Options {
     pub context: String,
     /// How long the boot may go on without anything happening.
     pub ready_within: Duration,
+    /// With an ingress gateway and an outside client.
+    #[serde(default)]
+    pub ingress: bool,
 }
 
 /// What the lab process tells the tool, a JSON line each on its standard output.
@@ -60,6 +63,8 @@ pub struct Start {
     pub context: String,
     /// How long the boot may go on without anything happening.
     pub ready_within: Duration,
+    /// With an ingress gateway and an outside client.
+    pub ingress: bool,
 }
 
 /// The boot takes a second or two; a machine under load many times as long.
@@ -74,7 +79,7 @@ impl Start {
 
     pub fn with(program: &Path) -> Start {
         let context = super::kubeconfig::context_name(super::kept::DEFAULT_NAME);
-        Start { program: program.to_owned(), context, ready_within: READY_WITHIN }
+        Start { program: program.to_owned(), context, ready_within: READY_WITHIN, ingress: false }
     }
 }
 
@@ -125,11 +130,12 @@ impl Lab {
                 .map_err(|error| BootError::Machine(error.to_string()))?;
         let real = RealParts::of_environment().map_err(BootError::Machine)?;
         let folder = Folder::create().map_err(|error| BootError::Io("make the lab's folder", error))?;
-        let options = Options { envoy: envoy.path, real, context: start.context, ready_within: start.ready_within };
+        let Start { program, context, ready_within, ingress } = start;
+        let options = Options { envoy: envoy.path, real, context, ready_within, ingress };
         let options = serde_json::to_string(&options).map_err(|e| BootError::Lab(e.to_string()))?;
         write_private(&folder.path().join(OPTIONS), &options)
             .map_err(|e| BootError::Io("write the lab's options", e))?;
-        Ok(Prepared { folder, program: start.program, progress })
+        Ok(Prepared { folder, program, progress })
     }
 
     pub fn kubeconfig(&self) -> PathBuf {

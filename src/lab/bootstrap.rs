@@ -110,6 +110,10 @@ pub fn command(envoy: &Path, bootstrap: &Path) -> Vec<String> {
     let flags = [
         "--disable-hot-restart",
         "--concurrency 1",
+        // As Istio's agent says: after a change of configuration, connections of the old one are asked to end at once and
+        // cut after 45 s. Envoy's end waits for none of it.
+        "--drain-time-s 45",
+        "--drain-strategy immediate",
         // An access log line is on disk as soon as the request is over; the default is 10 s.
         "--file-flush-interval-msec 1",
         // A field that this Envoy does not know is our mistake: refuse it loudly.

@@ -25,8 +25,17 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 pub const POD_SUBNET: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 244, 0, 0), 16);
 /// Services' addresses; those no Service has are unreachable.
 pub const SERVICE_SUBNET: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 12);
+/// The network that the cluster's node stands in, as kind's does: load balancers' addresses and outside clients.
+pub const NODE_SUBNET: (Ipv4Addr, u8) = (Ipv4Addr::new(172, 18, 0, 0), 16);
+/// Outside clients have addresses from here on.
+pub const FIRST_CLIENT: Ipv4Addr = Ipv4Addr::new(172, 18, 0, 1);
+/// What answers names for who is outside: outside names alone.
+pub const OUTSIDE_DNS_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// The cluster's DNS server, where kubeadm puts it.
 pub const DNS_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+
+/// All that is not the outside.
+pub const OWN_SUBNETS: [(Ipv4Addr, u8); 3] = [POD_SUBNET, SERVICE_SUBNET, NODE_SUBNET];
 
 /// The pod's end of its link. The number is ours to choose; kernels with tunnel modules put links of theirs first.
 const POD_LINK: u32 = 100;
@@ -210,17 +219,18 @@ fn set_up() -> Result<(), Obstacle> {
     batch.link_up(LOOPBACK);
     batch.add_address(LOOPBACK, GATEWAY, 32);
     batch.add_address(LOOPBACK, DNS_ADDRESS, 32);
-    for (address, prefix) in [POD_SUBNET, SERVICE_SUBNET] {
+    for (address, prefix) in OWN_SUBNETS {
         batch.add_route(address, prefix, Via::Unreachable);
     }
-    for (address, prefix) in all_but(&[POD_SUBNET, SERVICE_SUBNET]) {
+    for (address, prefix) in all_but(&OWN_SUBNETS) {
         batch.add_route(address, prefix, Via::Here);
     }
     let exchanged = NetlinkSocket::route().and_then(|socket| socket.exchange(&batch));
     exchanged.map_err(|error| Obstacle::new(format!("the lab's network: {error}")))
 }
 
-/// Sets up the pod's end in the pod's own thread, once it is attached: address, next hop, and passing packets.
+/// Sets up the pod's end in the pod's own thread, once it is attached: address, next hop, and passing packets. Who is
+/// outside knows no way to pods and Services but by what the cluster opens: its node, and load balancers.
 pub(super) fn set_up_pod_link(pod: Ipv4Addr) -> Result<(), NetlinkError> {
     let mut batch = Batch::default();
     batch.link_up(LOOPBACK);
@@ -229,8 +239,18 @@ pub(super) fn set_up_pod_link(pod: Ipv4Addr) -> Result<(), NetlinkError> {
     batch.add_neighbour(POD_LINK, GATEWAY, hardware_address(GATEWAY));
     batch.add_route(GATEWAY, 32, Via::Link(POD_LINK));
     batch.add_route(Ipv4Addr::UNSPECIFIED, 0, Via::Gateway { link: POD_LINK, address: GATEWAY });
+    if is_outside(pod) {
+        for (address, prefix) in [POD_SUBNET, SERVICE_SUBNET] {
+            batch.add_route(address, prefix, Via::Unreachable);
+        }
+    }
     NetlinkSocket::route()?.exchange(&batch)?;
     wait_operational(POD_LINK)
+}
+
+/// Whether it is an outside client's address.
+pub fn is_outside(address: Ipv4Addr) -> bool {
+    address.octets()[..2] == NODE_SUBNET.0.octets()[..2]
 }
 
 /// No link-local address, no router solicitation. A kernel without IPv6 needs no telling.

@@ -60,8 +60,17 @@ impl PodFile {
     /// What a cluster gives each pod for names: resolver, host table, and their order.
     pub fn names(namespace: &str, hostname: &str, ip: Ipv4Addr, dns: Ipv4Addr) -> Vec<PodFile> {
         let search = format!("search {namespace}.svc.cluster.local svc.cluster.local cluster.local");
+        PodFile::resolving(format!("{search}\nnameserver {dns}\noptions ndots:5\n"), hostname, ip)
+    }
+
+    /// What a machine outside the cluster has for names.
+    pub fn outside_names(hostname: &str, ip: Ipv4Addr, dns: Ipv4Addr) -> Vec<PodFile> {
+        PodFile::resolving(format!("nameserver {dns}\n"), hostname, ip)
+    }
+
+    fn resolving(resolver: String, hostname: &str, ip: Ipv4Addr) -> Vec<PodFile> {
         vec![
-            PodFile::text("/etc/resolv.conf", format!("{search}\nnameserver {dns}\noptions ndots:5\n")),
+            PodFile::text("/etc/resolv.conf", resolver),
             PodFile::text(
                 "/etc/hosts",
                 format!("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n{ip}\t{hostname}\n"),

@@ -107,7 +107,7 @@ async fn boot(folder: &Path) -> Result<Running, String> {
     let options: Options = serde_json::from_str(&options).map_err(|error| format!("reading options: {error}"))?;
 
     let authority = |name: &str| Authority::new(name).map_err(|error| format!("making the {name}: {error}"));
-    let (api_ca, mesh_ca, outside_ca) = (authority("API CA")?, authority("mesh CA")?, authority("outside CA")?);
+    let (api_ca, mesh_ca, outside_ca) = (authority("API CA")?, authority("mesh CA")?, authority(base::OUTSIDE_CA)?);
     let (mesh_ca, outside_ca) = (Arc::new(mesh_ca), Arc::new(outside_ca));
     let outside_roots = folder.join("outside-roots.pem");
     write_private(&outside_roots, &outside_ca.root_pem()).map_err(|error| format!("writing roots: {error}"))?;
@@ -176,7 +176,7 @@ async fn boot(folder: &Path) -> Result<Running, String> {
         log: Box::new(log),
     }));
 
-    base::apply(&client).await?;
+    base::apply(&client, &outside_ca, options.ingress).await?;
     say(&Word::Doing("pods are starting".into()));
     base::wait_ready(&client, options.ready_within).await?;
     Ok(api)

@@ -17,6 +17,22 @@ pub struct Plan {
     pub scenarios: Vec<Scenario>,
 }
 
+/// The Deployment and Service of Istio's ingress gateway, in `istio-system`.
+pub const INGRESS_GATEWAY: &str = "istio-ingressgateway";
+
+impl Plan {
+    /// Whether connections from outside the mesh are part of it: `exec local`, or the ingress gateway's name.
+    pub fn wants_ingress(&self) -> bool {
+        self.scenarios.iter().any(|scenario| {
+            let comes_from_outside = |step: &Step| match &step.kind {
+                StepKind::Exec(exec) if exec.workload.is_none() => true,
+                _ => step.text.contains(INGRESS_GATEWAY),
+            };
+            scenario.gateway.name == INGRESS_GATEWAY || scenario.steps.iter().any(comes_from_outside)
+        })
+    }
+}
+
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scenario {

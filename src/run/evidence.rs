@@ -92,6 +92,13 @@ impl Marks {
         self.at.is_empty()
     }
 
+    /// How long a line of any of the followed logs may wait in its Envoy; `None` if one does not say.
+    pub async fn flush_interval(&self) -> Option<Duration> {
+        let followed = self.pods.iter().flat_map(|(_, pods)| pods).filter(|pod| pod.pod.proxy_container.is_some());
+        let intervals = join_all(followed.map(|pod| pod.flush_interval())).await;
+        intervals.into_iter().try_fold(Duration::ZERO, |longest, interval| Some(longest.max(interval?)))
+    }
+
     /// Waits until the log lines that belong to the probe's transfers have come: the sidecar's by
     /// curl's local port, then the gateway's by the address that the sidecar called from.
     pub async fn wait_joined(&self, probe: &Probe, limit: Duration) {
@@ -288,15 +295,19 @@ async fn pod_evidence(proxy: &Proxy, marks: &Marks, look: Look, change: u64, fre
     Ok(ProxyPod { pod: proxy.pod.name.clone(), ip: proxy.pod.ip.clone(), dump, formats, log: marks.lines(proxy) })
 }
 
-/// How long to wait for a probe's log lines: long where logs are flushed seldom. `left` is what is left
-/// of the expectation's limit.
-pub fn log_patience(at_once: bool, left: Duration) -> Duration {
-    match at_once {
-        true => Duration::from_millis(200),
-        // Envoy's own flush interval is 10 s, Istio's 1 s.
-        false => left.clamp(Duration::from_millis(1500), Duration::from_secs(11)),
+/// How long to wait for a probe's log lines: twice as long as Envoy may hold them back (`flush`), and their way here.
+/// Where it does not say, what is `left` of the expectation's limit.
+pub fn log_patience(flush: Option<Duration>, left: Duration) -> Duration {
+    // Envoy's own flush interval is 10 s, Istio's 1 s.
+    const LONGEST: Duration = Duration::from_secs(11);
+    match flush {
+        Some(flush) => (flush * 2 + Duration::from_millis(200)).min(LONGEST),
+        None => left.clamp(Duration::from_millis(1500), LONGEST),
     }
 }
+
+/// Log lines that come so soon come at once.
+pub const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// The words of a log line that look like `ADDRESS:PORT`.
 fn addresses(line: &str) -> impl Iterator<Item = &str> {
@@ -327,6 +338,15 @@ mod tests {
     use super::*;
 
     const LINE: &str = r#"[2026-01-01T00:00:00.000Z] "- - -" 0 - - - "-" 721 1384 5 - "-" "-" "-" "-" "10.244.0.30:8443" outbound|443|httpbin|x 10.244.0.10:59562 203.0.113.10:443 10.244.0.10:40000 httpbin.org -"#;
+
+    #[test]
+    fn a_log_is_waited_for_as_long_as_envoy_may_hold_it_back() {
+        let (second, left) = (Duration::from_secs(1), Duration::from_secs(10));
+        assert!(log_patience(Some(Duration::from_millis(1)), left) < Duration::from_millis(250));
+        assert!((second..3 * second).contains(&log_patience(Some(second), left)));
+        assert_eq!(log_patience(Some(left), Duration::ZERO), 11 * second);
+        assert_eq!(log_patience(None, left), left);
+    }
 
     #[test]
     fn addresses_are_whole_words() {

@@ -1,10 +1,10 @@
 //! Running a probe's command: in a pod of its workload, or on this machine, with curl's own account taken
 //! from its output.
 
-use super::curl;
 use super::scenario::Runner;
-use crate::cluster::Error;
-use crate::expect::Probe;
+use super::{curl, outside};
+use crate::cluster::{Cluster, Error, Pod};
+use crate::expect::{Captured, Probe};
 use crate::plan::{Exec, Part, Workload};
 use std::time::Instant;
 
@@ -12,10 +12,17 @@ impl Runner {
     /// Runs the command once; the probe is kept for the expectations.
     pub(super) async fn run_exec(&mut self, exec: &Exec) -> Result<(), Error> {
         self.captured(exec)?;
+        if exec.command.iter().any(|text| text.0.contains(&Part::Capture("ingress".into()))) {
+            let address = outside::ingress(&self.cluster).await?;
+            self.state.captures.insert("ingress".into(), Captured::Text(address));
+        }
         let command = self.words(exec);
         let probe = match &exec.workload {
             Some(workload) => self.run_in_pod(workload, exec, command).await?,
-            None => run_local(self.lab, command).await?,
+            None => match outside::client(&self.cluster, self.lab).await? {
+                Some(client) => run_in_client(&self.cluster, &client, command).await?,
+                None => run_local(command).await?,
+            },
         };
         self.state.probe = Some(probe);
         Ok(())
@@ -97,14 +104,30 @@ impl Runner {
     }
 }
 
+/// `exec local` in a lab: in its outside client, which sees this machine's files, in the folder that the run stands in.
+async fn run_in_client(cluster: &Cluster, client: &Pod, command: Vec<String>) -> Result<Probe, Error> {
+    let marker = format!("<egress-scn {}>", uuid::Uuid::new_v4());
+    let instrumented = curl::instrument(&command, &marker, |name| std::fs::read_to_string(name).ok());
+    let words = instrumented.as_ref().map_or(&command, |i| &i.command);
+    let folder = std::env::current_dir().unwrap_or_else(|_| "/".into()).display().to_string();
+    let there = ["sh", "-c", r#"cd "$0" 2>/dev/null; exec "$@""#].map(str::to_owned).into_iter().chain([folder]);
+    let words: Vec<String> = there.chain(words.iter().cloned()).collect();
+    let mut output = cluster.exec(client, None, &words).await?;
+    let transfers = instrumented.map_or(vec![], |i| i.strip(&mut output.stdout, &mut output.stderr));
+    Ok(Probe {
+        workload: None,
+        pod: client.name.clone(),
+        command,
+        exit: output.exit,
+        stdout: output.stdout,
+        stderr: output.stderr,
+        transfers,
+        took: output.took,
+    })
+}
+
 /// `exec local`: on this machine, outside the mesh.
-async fn run_local(lab: bool, command: Vec<String>) -> Result<Probe, Error> {
-    if lab {
-        return Err(Error::Absent {
-            message: "`exec local` needs an outside client, which the lab does not have yet".into(),
-            help: "run it from a pod without a sidecar: `exec NAME.NAMESPACE …`".into(),
-        });
-    }
+async fn run_local(command: Vec<String>) -> Result<Probe, Error> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Error::Absent { message: "no command".into(), help: String::new() });
     };
@@ -143,7 +166,7 @@ mod tests {
     #[tokio::test]
     async fn a_local_command_is_run_as_it_is() {
         let command = ["sh", "-c", "printf out; printf err >&2; exit 7"].map(str::to_owned).to_vec();
-        let probe = run_local(false, command).await.unwrap();
+        let probe = run_local(command).await.unwrap();
         assert_eq!((probe.exit, probe.stdout.as_slice(), probe.stderr.as_slice()), (7, &b"out"[..], &b"err"[..]));
         assert!(probe.transfers.is_empty());
     }
@@ -152,7 +175,7 @@ mod tests {
     async fn real_curl_accounts_for_itself_and_its_output_is_unchanged() {
         let line = ["curl", "-s", "-w", "code=%{http_code}\\n", "http://127.0.0.1:1/"].map(str::to_owned).to_vec();
         let plain = std::process::Command::new("curl").args(&line[1..]).output().unwrap();
-        let probe = run_local(false, line).await.unwrap();
+        let probe = run_local(line).await.unwrap();
         assert_eq!(probe.exit, 7);
         assert_eq!(String::from_utf8_lossy(&probe.stdout), String::from_utf8_lossy(&plain.stdout));
         assert_eq!(String::from_utf8_lossy(&probe.stderr), String::from_utf8_lossy(&plain.stderr));

@@ -2,7 +2,7 @@
 //! all hold, at most within their limit.
 
 use super::event::{Event, EvidenceKind, Verdict};
-use super::evidence::{Known, Marks, log_patience};
+use super::evidence::{AT_ONCE, Known, Marks, log_patience};
 use super::retry::Retry;
 use super::scenario::{Runner, Stop};
 use super::steadiness::{STABLE_LOOK, Steadiness};
@@ -76,14 +76,16 @@ impl Runner {
         };
         let given: Vec<Option<Duration>> = group.expects.iter().map(|(_, _, e)| e.within).collect();
         let every = group.exec.as_ref().and_then(|(_, _, e)| e.every);
-        let retry = Retry::new(&given, scenario.within, settled.proven && self.lab, every);
+        let flush = self.flush_interval().await;
+        let at_once = flush.is_some_and(|flush| flush <= AT_ONCE);
+        let retry = Retry::new(&given, scenario.within, settled.proven && at_once, every);
         let begun = Instant::now();
         let gateway_optional = !group.expects.iter().any(|(_, _, e)| is_about_gateway(&e.what));
         let mut stable = Steadiness::of(group.expects.iter().filter_map(|(_, _, e)| e.stable));
         let mut number = 1;
         let mut fresh = false;
         loop {
-            let patience = log_patience(self.lab, retry.limit.saturating_sub(begun.elapsed()));
+            let patience = log_patience(flush, retry.limit.saturating_sub(begun.elapsed()));
             let evidence = self.evidence(scenario, &needs, gateway_optional, patience, fresh).await?;
             let judgements = judge_all(group, &evidence);
             let exec_fails = match &group.exec {
@@ -136,8 +138,8 @@ impl Runner {
         if !judgements.iter().any(|j| matches!(j, Judgement::Fails(_))) {
             return judgements;
         }
-        let Ok(evidence) = self.evidence(scenario, needs, true, log_patience(self.lab, Duration::ZERO), false).await
-        else {
+        let patience = log_patience(self.flush_interval().await, Duration::ZERO);
+        let Ok(evidence) = self.evidence(scenario, needs, true, patience, false).await else {
             return judgements;
         };
         self.state.ambient = analysis::ambient(&evidence, &self.state.applied);
@@ -196,6 +198,11 @@ impl Runner {
         marks.set(&self.cluster, &mut self.proxies, needs).await?;
         self.state.marks = marks;
         Ok(())
+    }
+
+    /// How long a line of the followed logs may take; a lab's come at once.
+    async fn flush_interval(&self) -> Option<Duration> {
+        if self.lab { Some(Duration::ZERO) } else { self.state.marks.flush_interval().await }
     }
 
     /// `gateway_optional`: judging may do without the scenario's gateway. Waits at most `limit` for

@@ -12,6 +12,7 @@ mod evidence;
 mod exec;
 mod group;
 pub mod journal;
+mod outside;
 mod preview;
 mod proxies;
 mod require;

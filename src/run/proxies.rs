@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 /// One pod that runs Envoy (or an application without one).
 pub struct Proxy {
@@ -21,6 +21,8 @@ pub struct Proxy {
     formats: Mutex<Option<(u64, Arc<LogFormats>)>>,
     /// It has shown that it has none of the listeners that all sidecars have.
     is_gateway: AtomicBool,
+    /// How seldom its Envoy writes its log out; `None`: it does not say.
+    flush: OnceCell<Option<Duration>>,
 }
 
 /// All of them.
@@ -81,7 +83,8 @@ impl Proxies {
         let fresh = || {
             let admin = cluster.admin(&pod);
             let (log, dump, formats) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
-            Arc::new(Proxy { pod: pod.clone(), admin, log, dump, formats, is_gateway: AtomicBool::new(false) })
+            let (is_gateway, flush) = (AtomicBool::new(false), OnceCell::new());
+            Arc::new(Proxy { pod: pod.clone(), admin, log, dump, formats, is_gateway, flush })
         };
         self.by_uid.entry(pod.uid.clone()).or_insert_with(fresh).clone()
     }
@@ -114,6 +117,16 @@ impl Proxy {
                 Some(follower)
             }
         }
+    }
+
+    /// How long a line of the access log may wait in Envoy before it is written (`--file-flush-interval-msec`).
+    pub async fn flush_interval(&self) -> Option<Duration> {
+        let ask = || async {
+            let info = self.admin.server_info().await.ok()?;
+            let interval = info.pointer("/command_line_options/file_flush_interval")?.as_str()?;
+            Duration::try_from_secs_f64(interval.strip_suffix('s')?.parse().ok()?).ok()
+        };
+        *self.flush.get_or_init(ask).await
     }
 
     /// The config dump, asked anew unless one was taken since change number `since`.

@@ -10,6 +10,7 @@ mod breaks;
 mod clients;
 mod cluster_doctor;
 mod explained;
+mod ingress;
 mod kept;
 mod language;
 mod life;

@@ -4,9 +4,10 @@ use crate::case::Case;
 use crate::probe::Place;
 use egress_scn::cluster::{Cluster, Propagation};
 use egress_scn::lab::authority::{Authority, Leaf};
+use egress_scn::lab::base::OUTSIDE_CA;
 use egress_scn::lab::boot::Lab;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 const SLEEP: (&str, &str) = ("mesh-test", "sleep");
 const GATEWAY: (&str, &str) = ("istio-system", "istio-egressgateway");
+/// The `credentialName` of gateways' servers in all cases.
+const SERVER_CREDENTIAL: &str = "egress-cert";
 
 pub struct World {
     _lab: Lab,
@@ -26,8 +29,9 @@ pub struct World {
     folder: tempfile::TempDir,
     authorities: PathBuf,
     outside_pem: String,
-    /// Of certificates that stand in Secrets.
-    authority: Authority,
+    /// The outside's own, and a third one.
+    outside: Authority,
+    third: Authority,
 }
 
 /// Answers on every address and port that cases use, whatever name is asked for.
@@ -52,11 +56,15 @@ impl World {
         let sleep = cluster.pods(SLEEP.0, SLEEP.1, PATIENCE).await.unwrap().remove(0);
         let roots = ["sh", "-c", "cat $CURL_CA_BUNDLE"].map(String::from);
         let outside_pem = String::from_utf8(cluster.exec(&sleep, Some("sleep"), &roots).await.unwrap().stdout).unwrap();
-        let authority = Authority::new("traffic").unwrap();
+        let secrets: Api<Secret> = Api::namespaced(cluster.client().clone(), "kube-system");
+        let outside_ca = secrets.get("outside-ca").await.unwrap().data.unwrap();
+        let key = String::from_utf8(outside_ca["tls.key"].0.clone()).unwrap();
+        let outside = Authority::of(OUTSIDE_CA, &key).unwrap();
+        let third = Authority::new("a third authority").unwrap();
         let authorities = folder.path().join("authorities.pem");
-        std::fs::write(&authorities, outside_pem.clone() + &authority.root_pem()).unwrap();
+        std::fs::write(&authorities, &outside_pem).unwrap();
         let propagation = Propagation::new(cluster.clone());
-        let world = World { _lab: lab, cluster, propagation, folder, authorities, outside_pem, authority };
+        let world = World { _lab: lab, cluster, propagation, folder, authorities, outside_pem, outside, third };
         world.apply(&everywhere()).await;
         world.mount_authority().await;
         world
@@ -125,7 +133,11 @@ impl World {
         for secret in self.secrets(case) {
             self.apply(&secret).await;
         }
-        for object in &case.objects {
+        // Istio takes the older first, and of equals the first by name. The cases' objects were all of one moment: made
+        // in the order of their names, they are taken in that order however long it takes.
+        let mut objects: Vec<&Value> = case.objects.iter().collect();
+        objects.sort_by_key(|object| ["name", "namespace"].map(|key| object["metadata"][key].as_str()));
+        for object in objects {
             let mut object = object.clone();
             // Addresses of Services are the lab's to give.
             if object["kind"] == "Service" {
@@ -175,7 +187,8 @@ impl World {
         }
     }
 
-    /// Every credential that the case names exists, for both namespaces.
+    /// Every credential that the case names exists, for both namespaces: a server's is the outside authority's, for every
+    /// host; others are client certificates of an authority that nobody trusts.
     fn secrets(&self, case: &Case) -> Vec<Value> {
         let mut names = BTreeSet::new();
         case.objects.iter().for_each(|object| credentials(object, &mut names));
@@ -190,7 +203,8 @@ impl World {
         };
         let mut secrets = Vec::new();
         for name in names {
-            let identity = self.authority.issue(&leaf).unwrap();
+            let issuer = if name == SERVER_CREDENTIAL { &self.outside } else { &self.third };
+            let identity = issuer.issue(&leaf).unwrap();
             for namespace in ["istio-system", "mesh-test"] {
                 let data =
                     json!({"tls.crt": identity.chain_pem, "tls.key": identity.key_pem, "ca.crt": self.outside_pem});

@@ -40,6 +40,9 @@ pub struct Up {
     /// A name, to have several labs up; the context is `egress-scn-NAME`.
     #[arg(long, value_name = "NAME", default_value = "lab", value_parser = name)]
     name: String,
+    /// With an ingress gateway, and a client outside the cluster (deploy/client in namespace outside).
+    #[arg(long)]
+    ingress: bool,
     /// Give up when nothing has happened for so many seconds while pods start.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: u64,

@@ -15,7 +15,7 @@ impl Up {
         let kubeconfig =
             self.kubeconfig.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
         let ready_within = Duration::from_secs(self.wait);
-        Keeping { name: self.name.clone(), detached: self.detach, kubeconfig, ready_within }
+        Keeping { name: self.name.clone(), detached: self.detach, kubeconfig, ready_within, ingress: self.ingress }
     }
 
     /// What a user does next.
@@ -77,6 +77,7 @@ pub async fn detached(up: Up) -> i32 {
     if let Some(file) = &up.kubeconfig {
         command.arg("--kubeconfig").arg(file);
     }
+    command.args(up.ingress.then_some("--ingress"));
     // Nothing of this terminal stays with the keeper: its input tells it that we are here, its output us how far it is.
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = match child {

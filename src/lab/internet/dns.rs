@@ -20,25 +20,33 @@ const IDLE: Duration = Duration::from_secs(30);
 /// An alias of an alias, so many times; then the chain is cut.
 const MOST_ALIASES: usize = 8;
 
-pub(super) async fn serve_udp(socket: UdpSocket, outside: Arc<Outside>) {
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    Pod,
+    /// Someone who cannot know the cluster's names.
+    Outside,
+}
+
+pub(super) async fn serve_udp(socket: UdpSocket, outside: Arc<Outside>, asker: Asker) {
     let mut question = [0; 4096];
     loop {
         // Errors here are those of an earlier answer whose asker has gone.
-        let Ok((length, asker)) = socket.recv_from(&mut question).await else { continue };
-        if let Some(answer) = answer(&question[..length], &outside.world) {
+        let Ok((length, from)) = socket.recv_from(&mut question).await else { continue };
+        if let Some(answer) = answer(&question[..length], &outside.world, asker) {
             outside.name_was_told().await;
-            let _ = socket.send_to(&answer, asker).await;
+            let _ = socket.send_to(&answer, from).await;
         }
     }
 }
 
-pub(super) async fn serve_tcp(listener: TcpListener, outside: Arc<Outside>) {
+pub(super) async fn serve_tcp(listener: TcpListener, outside: Arc<Outside>, asker: Asker) {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    clients.spawn(serve_client(stream, outside.clone()));
+                    clients.spawn(serve_client(stream, outside.clone(), asker));
                 }
             }
             Some(_) = clients.join_next() => {}
@@ -47,12 +55,12 @@ pub(super) async fn serve_tcp(listener: TcpListener, outside: Arc<Outside>) {
 }
 
 /// Ends with an error when the client closes or is silent, which is the usual end.
-async fn serve_client(mut stream: TcpStream, outside: Arc<Outside>) -> io::Result<()> {
+async fn serve_client(mut stream: TcpStream, outside: Arc<Outside>, asker: Asker) -> io::Result<()> {
     loop {
         let length = tokio::time::timeout(IDLE, stream.read_u16()).await??;
         let mut question = vec![0; length.into()];
         tokio::time::timeout(IDLE, stream.read_exact(&mut question)).await??;
-        let Some(answer) = answer(&question, &outside.world) else { return Ok(()) };
+        let Some(answer) = answer(&question, &outside.world, asker) else { return Ok(()) };
         outside.name_was_told().await;
         stream.write_u16(answer.len() as u16).await?;
         stream.write_all(&answer).await?;
@@ -60,7 +68,7 @@ async fn serve_client(mut stream: TcpStream, outside: Arc<Outside>) -> io::Resul
 }
 
 /// The answer to a message; `None` if it is no question at all.
-fn answer(question: &[u8], world: &World) -> Option<Vec<u8>> {
+fn answer(question: &[u8], world: &World, asker: Asker) -> Option<Vec<u8>> {
     let message = match Message::from_vec(question) {
         Ok(message) if message.metadata.message_type == MessageType::Query => message,
         Ok(_) => return None,
@@ -76,7 +84,7 @@ fn answer(question: &[u8], world: &World) -> Option<Vec<u8>> {
     response.metadata.response_code = match message.queries.as_slice() {
         _ if message.metadata.op_code != OpCode::Query => ResponseCode::NotImp,
         [query] if query.query_class() == DNSClass::IN => {
-            add_answers(&mut response, query.name(), query.query_type(), world)
+            add_answers(&mut response, query.name(), query.query_type(), world, asker)
         }
         [_] => ResponseCode::Refused,
         _ => ResponseCode::FormErr,
@@ -84,13 +92,18 @@ fn answer(question: &[u8], world: &World) -> Option<Vec<u8>> {
     response.to_vec().ok()
 }
 
-fn add_answers(response: &mut Message, name: &Name, kind: RecordType, world: &World) -> ResponseCode {
+fn add_answers(response: &mut Message, name: &Name, kind: RecordType, world: &World, asker: Asker) -> ResponseCode {
     let mut name = name.clone();
-    if name.to_ascii().starts_with('_') {
+    if name.to_ascii().starts_with('_') && asker == Asker::Pod {
         return add_places(response, &name, kind, world);
     }
     for _ in 0..MOST_ALIASES {
-        match world.look_up(name.to_ascii().trim_end_matches('.')) {
+        let asked = name.to_ascii();
+        let found = match asker {
+            Asker::Pod => world.look_up(asked.trim_end_matches('.')),
+            Asker::Outside => world.look_up_outside(asked.trim_end_matches('.')),
+        };
+        match found {
             Found::NoSuchName => return ResponseCode::NXDomain,
             Found::Addresses(addresses) => {
                 if matches!(kind, RecordType::A | RecordType::ANY) {
@@ -139,6 +152,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn ask(name: &str, kind: RecordType) -> Message {
+        ask_as(Asker::Pod, name, kind)
+    }
+
+    fn ask_as(asker: Asker, name: &str, kind: RecordType) -> Message {
         let world = World::default();
         let services = BTreeMap::from([
             ("far.ns.svc.cluster.local".to_string(), ServiceName::Alias("httpbin.org".to_string())),
@@ -153,7 +170,7 @@ mod tests {
         let mut question = Message::query();
         question.metadata.recursion_desired = true;
         question.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-        let answer = answer(&question.to_vec().unwrap(), &world).unwrap();
+        let answer = answer(&question.to_vec().unwrap(), &world, asker).unwrap();
         let answer = Message::from_vec(&answer).unwrap();
         assert_eq!((answer.metadata.id, answer.queries.len()), (question.metadata.id, 1));
         answer
@@ -187,14 +204,25 @@ mod tests {
     }
 
     #[test]
+    fn who_is_outside_knows_outside_names_alone() {
+        let found = ask_as(Asker::Outside, "httpbin.org.", RecordType::A);
+        assert_eq!(found.answers[0].data, RData::A(A("203.0.113.10".parse().unwrap())));
+        for (name, kind) in
+            [("far.ns.svc.cluster.local.", RecordType::A), ("_http._tcp.web.ns.svc.cluster.local.", RecordType::SRV)]
+        {
+            assert_eq!(ask_as(Asker::Outside, name, kind).metadata.response_code, ResponseCode::NXDomain);
+        }
+    }
+
+    #[test]
     fn what_is_no_question_gets_no_answer_or_a_format_error() {
         let world = World::default();
-        assert_eq!(answer(&[], &world), None);
-        assert_eq!(answer(&[7], &world), None);
-        let garbled = answer(&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 99], &world).unwrap();
+        assert_eq!(answer(&[], &world, Asker::Pod), None);
+        assert_eq!(answer(&[7], &world, Asker::Pod), None);
+        let garbled = answer(&[0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 99], &world, Asker::Pod).unwrap();
         let garbled = Message::from_vec(&garbled).unwrap();
         assert_eq!((garbled.metadata.id, garbled.metadata.response_code), (7, ResponseCode::FormErr));
         let response = Message::response(7, OpCode::Query).to_vec().unwrap();
-        assert_eq!(answer(&response, &world), None, "or two servers would answer each other for ever");
+        assert_eq!(answer(&response, &world, Asker::Pod), None, "or two servers would answer each other for ever");
     }
 }

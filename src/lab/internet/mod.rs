@@ -20,8 +20,9 @@ pub use site::{
 };
 
 use super::authority::Authority;
-use super::fabric::{DNS_ADDRESS, Fabric};
+use super::fabric::{DNS_ADDRESS, Fabric, OUTSIDE_DNS_ADDRESS};
 use super::obstacle::Obstacle;
+use dns::Asker;
 use outside::{Outside, World};
 use sites::SiteServer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,14 +44,16 @@ struct Serving {
 }
 
 impl Internet {
-    /// Serves DNS at [`DNS_ADDRESS`], HTTP on port 80 and HTTPS on port 443 of every outside address.
+    /// Serves DNS at [`DNS_ADDRESS`] (for who is outside, at [`OUTSIDE_DNS_ADDRESS`]), HTTP on port 80 and HTTPS on port 443 of every outside address.
     /// `authority` is the outside authority, which pods must trust to find the sites' certificates valid.
     pub async fn start(fabric: &Fabric, authority: Arc<Authority>) -> Result<Internet, Obstacle> {
         let outside = Arc::new(Outside::new(fabric.clone()));
         let mut tasks = JoinSet::new();
-        let address = SocketAddrV4::new(DNS_ADDRESS, 53);
-        tasks.spawn(dns::serve_udp(fabric.bind_udp(address).await?, outside.clone()));
-        tasks.spawn(dns::serve_tcp(fabric.listen_tcp(address).await?, outside.clone()));
+        for (address, asker) in [(DNS_ADDRESS, Asker::Pod), (OUTSIDE_DNS_ADDRESS, Asker::Outside)] {
+            let address = SocketAddrV4::new(address, 53);
+            tasks.spawn(dns::serve_udp(fabric.bind_udp(address).await?, outside.clone(), asker));
+            tasks.spawn(dns::serve_tcp(fabric.listen_tcp(address).await?, outside.clone(), asker));
+        }
         let server = SiteServer::new(outside.world.clone(), authority);
         let state = Mutex::new(Serving { tasks, ports: BTreeSet::new() });
         let internet = Internet { outside, server, state };

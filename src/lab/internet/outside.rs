@@ -4,7 +4,7 @@
 use super::names::{Found, Names};
 use super::site::{Availability, Site, SiteTable};
 use crate::lab::capture::Prefix;
-use crate::lab::fabric::{Fabric, OutsideRules, POD_SUBNET, SERVICE_SUBNET};
+use crate::lab::fabric::{Fabric, OWN_SUBNETS, OutsideRules};
 use crate::lab::links::all_but;
 use crate::lab::obstacle::Obstacle;
 use std::net::Ipv4Addr;
@@ -31,10 +31,13 @@ impl World {
     /// What DNS says about a name, given without the last dot.
     pub fn look_up(&self, name: &str) -> Found {
         let service = self.names(|names| names.service(name));
-        service.unwrap_or_else(|| {
-            let found = self.told(name);
-            if found.is_empty() { Found::NoSuchName } else { Found::Addresses(found) }
-        })
+        service.unwrap_or_else(|| self.look_up_outside(name))
+    }
+
+    /// What DNS says to who is outside: of the cluster's names nothing.
+    pub fn look_up_outside(&self, name: &str) -> Found {
+        let found = self.told(name);
+        if found.is_empty() { Found::NoSuchName } else { Found::Addresses(found) }
     }
 
     pub fn outside_address(&self, host: &str) -> Option<Ipv4Addr> {
@@ -80,7 +83,7 @@ impl World {
                 of_host.is_some_and(|found| Arc::ptr_eq(&found, site))
             };
             let places: Vec<Prefix> = match everywhere {
-                true => all_but(&[POD_SUBNET, SERVICE_SUBNET]),
+                true => all_but(&OWN_SUBNETS),
                 false if !site.addresses.is_empty() => site.addresses.clone(),
                 false => known.iter().filter(|(name, _)| of_site(name)).map(|(_, at)| (*at, 32)).collect(),
             };

@@ -180,9 +180,11 @@ impl Site {
                 return Err(SpecFault::new(format!("spec.hosts[{index}]"), message));
             }
         }
-        let pods = |(address, length): &Prefix| address.octets()[..2] == [10, 244] || *length < 8;
+        let own = |address: &Ipv4Addr| [[10, 244], [172, 18]].iter().any(|own| address.octets()[..2] == *own);
+        let pods = |(address, length): &Prefix| own(address) || *length < 8;
         if let Some(index) = site.addresses.iter().position(pods) {
-            let message = "Invalid value: pods' addresses (10.244.0.0/16) and ranges wider than /8 are no site's";
+            let message = "Invalid value: addresses of pods (10.244.0.0/16) and of the node's network \
+                 (172.18.0.0/16), and ranges wider than /8, are no site's";
             return Err(SpecFault::new(format!("spec.addresses[{index}]"), message));
         }
         if let Some(index) = site.ports.iter().flatten().position(|port| port.number == 0) {

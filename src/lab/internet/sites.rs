@@ -106,10 +106,7 @@ impl SiteServer {
         let config = self.certificates.config(connection.address, start.client_hello().server_name())?;
         let stream = tokio::time::timeout(PATIENCE, start.into_stream(config)).await??;
         let connection = Connection { tls: Some(TlsFacts::of(stream.get_ref().1)), ..connection };
-        if speaks == Speaks::Https {
-            return self.http(stream, connection, speaks).await;
-        }
-        // Where anything is spoken, anything may be in TLS too; but not TLS again.
+        // What is no HTTP comes back inside TLS as it does without, TLS in TLS too.
         let (beginning, stream) = tokio::time::timeout(PATIENCE, Prefixed::look(stream)).await??;
         if beginning == Beginning::Http {
             return self.http(stream, connection, speaks).await;

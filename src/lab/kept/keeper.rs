@@ -18,6 +18,8 @@ pub struct Keeping {
     pub kubeconfig: Option<PathBuf>,
     /// How long the lab may stand still while it boots.
     pub ready_within: Duration,
+    /// With an ingress gateway and an outside client.
+    pub ingress: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,8 @@ impl Keeper {
             kubeconfig::check(file).map_err(|error| KeepError::Kubeconfig(file.clone(), error))?;
         }
         let context = kubeconfig::context_name(&keeping.name);
-        let start = Start { context, ready_within: keeping.ready_within, ..Start::new()? };
+        let Keeping { ready_within, ingress, .. } = keeping;
+        let start = Start { context, ready_within, ingress, ..Start::new()? };
         let prepared = Lab::prepare(start, progress).await?;
         let record = Record {
             name: keeping.name.clone(),

@@ -2,6 +2,7 @@
 //! do: watched through the API and put into force in the lab's network.
 
 mod fault;
+mod load_balancer;
 mod policy;
 mod services;
 
@@ -15,7 +16,7 @@ use super::pilot::kinds::{Kind, kind};
 use super::pilot::log::Log;
 use super::pilot::objects::Objects;
 use super::pilot::{Follower, watch};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde::de::DeserializeOwned;
@@ -141,7 +142,21 @@ impl Network {
                 Err(obstacle) => self.complain(&obstacle),
             }
         }
+        self.give_addresses(&services.services).await;
         self.tell_in_force().await;
+    }
+
+    /// As a cloud's controller: addresses of load balancers. Their routing follows when the API tells of them.
+    async fn give_addresses(&self, services: &[Service]) {
+        for (namespace, name, status) in load_balancer::changes(services) {
+            let api: Api<Service> = Api::namespaced(self.client.clone(), &namespace);
+            match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await {
+                Ok(_) => {}
+                // It is gone already.
+                Err(kube::Error::Api(refusal)) if refusal.code == 404 => {}
+                Err(error) => self.complain(&format!("status of Service {namespace}/{name}: {error}")),
+            }
+        }
     }
 
     fn complain(&self, obstacle: &dyn std::fmt::Display) {

@@ -1,6 +1,7 @@
 //! What kube-proxy and the cluster's DNS make of Services and the ready pods behind them. No I/O.
 
-use crate::lab::fabric::ServicePort;
+use super::load_balancer;
+use crate::lab::fabric::{GATEWAY, ServicePort};
 use crate::lab::internet::{ServiceName, ServicePlace};
 use crate::lab::netfilter::Protocol;
 use k8s_openapi::api::core::v1::Service;
@@ -80,11 +81,16 @@ impl State {
         places
     }
 
+    /// What connections to Services' addresses become: their cluster address, load balancers' and other outside ones, and
+    /// the node's ports.
     pub fn ports(&self) -> Vec<ServicePort> {
         let mut ports = vec![];
         for service in &self.services {
             let Some(spec) = &service.spec else { continue };
-            let Some(address) = spec.cluster_ip.as_ref().and_then(|ip| ip.parse().ok()) else { continue };
+            let Some(own) = spec.cluster_ip.as_ref().and_then(|ip| ip.parse().ok()) else { continue };
+            let outside = load_balancer::addresses(service);
+            let given = spec.external_ips.iter().flatten().filter_map(|ip| ip.parse().ok());
+            let addresses: Vec<Ipv4Addr> = [own].into_iter().chain(outside).chain(given).collect();
             for port in spec.ports.iter().flatten() {
                 let protocol = match port.protocol.as_deref() {
                     None | Some("TCP") => Protocol::Tcp,
@@ -93,7 +99,11 @@ impl State {
                 };
                 let Ok(number) = u16::try_from(port.port) else { continue };
                 let endpoints = self.endpoints(service, port.name.as_deref());
-                ports.push(ServicePort { protocol, address, port: number, endpoints });
+                let of_node = port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+                let places = addresses.iter().map(|address| (*address, number));
+                for (address, port) in places.chain(of_node.map(|port| (GATEWAY, port))) {
+                    ports.push(ServicePort { protocol, address, port, endpoints: endpoints.clone() });
+                }
             }
         }
         ports

@@ -13,7 +13,7 @@ mod status;
 mod streams;
 mod volumes;
 
-use crate::lab::fabric::Fabric;
+use crate::lab::fabric::{FIRST_CLIENT, Fabric};
 use crate::lab::real::istiod::RealIstiod;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod as PodObject;
@@ -68,11 +68,18 @@ pub struct NodeAgent {
     config: std::sync::OnceLock<Arc<NodeConfig>>,
     pods: Mutex<HashMap<Key, Arc<Pod>>>,
     next_ip: AtomicU32,
+    /// Of pods that play clients outside the cluster.
+    next_client: AtomicU32,
 }
 
 impl Default for NodeAgent {
     fn default() -> Self {
-        NodeAgent { config: Default::default(), pods: Mutex::default(), next_ip: AtomicU32::new(FIRST_POD_IP) }
+        NodeAgent {
+            config: Default::default(),
+            pods: Mutex::default(),
+            next_ip: AtomicU32::new(FIRST_POD_IP),
+            next_client: AtomicU32::new(FIRST_CLIENT.into()),
+        }
     }
 }
 
@@ -119,7 +126,8 @@ impl NodeAgent {
         if pods.get(&key).is_some_and(|known| Some(&known.uid) == metadata.uid.as_ref()) {
             return;
         }
-        let ip = Ipv4Addr::from(self.next_ip.fetch_add(1, Ordering::Relaxed));
+        let next = if pod::is_outside(&object) { &self.next_client } else { &self.next_ip };
+        let ip = Ipv4Addr::from(next.fetch_add(1, Ordering::Relaxed));
         let Some(pod) = Pod::new(object, ip) else { return };
         if let Some(old) = pods.insert(key, pod.clone()) {
             old.end(config);

@@ -5,7 +5,7 @@ use super::image::{self, Program};
 use super::status::{self, ContainerStatus, Phase};
 use super::{NodeConfig, volumes};
 use crate::lab::capture::CaptureRules;
-use crate::lab::fabric::DNS_ADDRESS;
+use crate::lab::fabric::{DNS_ADDRESS, OUTSIDE_DNS_ADDRESS};
 use crate::lab::pod_files::PodFile;
 use crate::lab::sandbox::{Capture, Sandbox, SandboxSpec};
 use jiff::Timestamp;
@@ -19,6 +19,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// The label of pods that stand outside the cluster, as a user's machine does: `outside`.
+const PLACE: &str = "lab.egress-scn.dev/place";
+
+/// Whether the pod plays a client outside the cluster.
+pub fn is_outside(pod: &PodObject) -> bool {
+    pod.metadata.labels.as_ref().and_then(|labels| labels.get(PLACE)).is_some_and(|place| place == "outside")
+}
 
 /// After a status that the API did not take.
 const REFUSED: Duration = Duration::from_secs(1);
@@ -219,7 +227,10 @@ impl Pod {
         let folder = self.folder(config);
         let home = folder.join("home");
         std::fs::create_dir_all(&home).map_err(|error| create(format!("cannot make {}: {error}", home.display())))?;
-        let mut files = PodFile::names(&self.namespace, &self.name, self.ip, DNS_ADDRESS);
+        let mut files = match is_outside(&self.object) {
+            true => PodFile::outside_names(&self.name, self.ip, OUTSIDE_DNS_ADDRESS),
+            false => PodFile::names(&self.namespace, &self.name, self.ip, DNS_ADDRESS),
+        };
         files.extend(PodFile::trusted(&config.outside_root_pem));
         // The pod may write there; the rest of the host is read-only to it.
         files.push(PodFile::host(&home, &home));

@@ -8,7 +8,9 @@ use egress_scn::lab::envoy_binary::Surroundings;
 use egress_scn::lab::fabric::{DNS_ADDRESS, Fabric};
 use egress_scn::lab::internet::Internet;
 use egress_scn::lab::pod_files::PodFile;
+use egress_scn::lab::pod_root::View;
 use egress_scn::lab::process::{Process, ProcessSpec};
+use egress_scn::lab::rights::Rights;
 use egress_scn::lab::sandbox::{Capture, Sandbox, SandboxSpec};
 use egress_scn::lab::supervisor;
 use egress_scn::plan::{Part, StepKind};
@@ -110,7 +112,15 @@ async fn start(fabric: &Fabric, pod: &Pod, envoy: &Path, roots: &str) -> (Sandbo
     files.extend(PodFile::trusted(roots));
     let capture = if pod.sidecar { Capture::Outbound } else { Capture::None };
     let name = format!("{}/{}", pod.namespace, pod.workload);
-    let spec = SandboxSpec { name, hostname: pod.workload.clone(), ip: pod.ip, capture, files };
+    let spec = SandboxSpec {
+        name,
+        hostname: pod.workload.clone(),
+        ip: pod.ip,
+        capture,
+        files,
+        view: View::Host,
+        rights: Rights::Proxy,
+    };
     let sandbox = fabric.sandbox(spec).await.unwrap();
     let Some(bootstrap) = &pod.envoy else { return (sandbox, None) };
     let argv = bootstrap::command(envoy, bootstrap);

@@ -1,6 +1,7 @@
 //! From an HTTP request to its answer.
 
 use super::answer::{self, Answer, Form};
+use super::authorize::Caller;
 use super::context::Context;
 use super::delete::{self, DeleteOptions};
 use super::failure::Failure;
@@ -19,16 +20,20 @@ use std::sync::Arc;
 
 /// Answers a request; every failure becomes a `Status`.
 pub async fn handle(ctx: Arc<Context>, request: hyper::Request<Incoming>, known: bool) -> Answer {
-    if !known {
+    let Some(caller) = Caller::of(&ctx, known, request.headers()) else {
         return answer::failure(&Failure::unauthorized());
-    }
-    match answer_to(ctx, request).await {
+    };
+    match answer_to(ctx, request, caller).await {
         Ok(answer) => answer,
         Err(failure) => answer::failure(&failure),
     }
 }
 
-async fn answer_to(ctx: Arc<Context>, mut incoming: hyper::Request<Incoming>) -> Result<Answer, Failure> {
+async fn answer_to(
+    ctx: Arc<Context>,
+    mut incoming: hyper::Request<Incoming>,
+    caller: Caller,
+) -> Result<Answer, Failure> {
     let writing = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(incoming.method());
     // Until the answer is made; streams (a POST, of old clients) end it before.
     let writing = writing.then(|| ctx.store.writing());
@@ -57,9 +62,10 @@ async fn answer_to(ctx: Arc<Context>, mut incoming: hyper::Request<Incoming>) ->
         return Ok(answer);
     }
     let target = Target::parse(&request.path, &ctx.registry())?;
+    caller.check(&ctx, &target, &request)?;
     match target.subresource() {
         "exec" | "attach" | "portforward" | "log" => drop(writing),
-        _ => return resource(&ctx, &target, &request),
+        _ => return resource(&ctx, &target, &request, &caller),
     }
     match target.subresource() {
         "portforward" => portforward::answer(ctx, &target, &request, upgrade).await,
@@ -68,7 +74,7 @@ async fn answer_to(ctx: Arc<Context>, mut incoming: hyper::Request<Incoming>) ->
     }
 }
 
-fn resource(ctx: &Arc<Context>, target: &Target, request: &Request) -> Result<Answer, Failure> {
+fn resource(ctx: &Arc<Context>, target: &Target, request: &Request, caller: &Caller) -> Result<Answer, Failure> {
     let query = &request.query;
     let form = answer::negotiate(request.header(header::ACCEPT))?;
     let user_agent = request.header(header::USER_AGENT);
@@ -76,7 +82,7 @@ fn resource(ctx: &Arc<Context>, target: &Target, request: &Request) -> Result<An
         if request.method != Method::POST {
             return Err(Failure::method_not_allowed());
         }
-        return review::answer(ctx, &target.resource, request);
+        return review::answer(ctx, &target.resource, request, caller);
     }
     match (&request.method, target.name.is_some()) {
         (&Method::GET, _) if query.flag("watch") => {

@@ -8,6 +8,7 @@
 pub mod kubelet;
 
 mod answer;
+mod authorize;
 mod binding;
 mod builtin;
 mod columns;
@@ -57,6 +58,7 @@ use crate::kubernetes::schema;
 pub use context::{Admission, Operation, Review};
 pub use failure::{Cause, Failure};
 pub use kubelet_server::KubeletServer;
+pub use object::random_suffix;
 pub use resource::{Column, CustomResource, Resource};
 pub use selector::LabelSelector;
 pub use server::{Config, Server};

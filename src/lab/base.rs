@@ -10,7 +10,7 @@ use kube::core::{GroupVersionKind, TypeMeta};
 use kube::discovery::{ApiResource, Scope};
 use kube::runtime::watcher;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -33,9 +33,17 @@ const FIELD_MANAGER: &str = "egress-scn-lab";
 /// The common name of the outside's authority, whose certificate and key stand in the Secret `kube-system/outside-ca`.
 pub const OUTSIDE_CA: &str = "outside CA";
 
-/// Applies the base objects; with `ingress` an ingress gateway and an outside client too.
-pub async fn apply(client: &kube::Client, outside_ca: &Authority, ingress: bool) -> Result<(), String> {
+/// Applies the base objects; with `ingress` an ingress gateway and an outside client too, and `more`.
+pub async fn apply(
+    client: &kube::Client,
+    outside_ca: &Authority,
+    ingress: bool,
+    more: Vec<Value>,
+) -> Result<(), String> {
     let mut objects = vec![secret_of(outside_ca).map_err(|error| format!("the outside authority's Secret: {error}"))?];
+    for object in more {
+        objects.push(serde_json::from_value(object).map_err(|error| format!("base objects: {error}"))?);
+    }
     for manifest in MANIFESTS.iter().chain(INGRESS.iter().filter(|_| ingress)) {
         for document in serde_yaml::Deserializer::from_str(manifest) {
             objects.push(DynamicObject::deserialize(document).map_err(|error| format!("base manifests: {error}"))?);

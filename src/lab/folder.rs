@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Unix socket paths are at most 107 bytes; the longest name beneath the folder is `/xds.sock`.
+/// Unix socket paths are at most 107 bytes; the longest name beneath the folder is `/run/pilot.sock`.
 const MAX_PATH: usize = 90;
 /// A folder without a lock that is younger than this may be one that is being made.
 const GRACE: Duration = Duration::from_secs(60);

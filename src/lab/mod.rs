@@ -1,6 +1,8 @@
 //! The embedded lab: namespaces, processes, node agent, controllers, pilot, internet, doctor.
 //! The only room with `unsafe`. Linux only. Knows no scenarios.
 
+pub mod account_admission;
+pub mod api_door;
 pub mod authority;
 pub mod base;
 pub mod boot;
@@ -27,9 +29,11 @@ pub mod node;
 pub mod obstacle;
 pub mod pilot;
 pub mod pod_files;
+pub mod pod_root;
 pub mod pod_server;
 pub mod process;
 pub mod real;
+pub mod rights;
 pub mod sandbox;
 pub mod server;
 pub mod supervisor;

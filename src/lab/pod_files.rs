@@ -1,10 +1,10 @@
 //! What a pod sees in place of the host's files: its resolver, its host table, its trusted authorities, its volumes.
 //! All of it is in the pod's own mount namespace; nothing is written to the host's disk. And nothing can be by what runs
-//! in the pod: the host's files are there to be read, as programs and their libraries must be, but for `/tmp` and the
-//! folders the pod was given.
+//! in the pod: what it has of the host (`pod_root`) is there to be read, as programs and their libraries must be.
 #![allow(unsafe_code)]
 
 use super::obstacle::Obstacle;
+use super::pod_root::{self, View};
 use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -87,42 +87,55 @@ impl PodFile {
     }
 }
 
-/// Puts the files in their places in the calling thread's mounts, and hides the host's resolvers.
-pub(super) fn show_files(files: &[PodFile]) -> Result<(), Obstacle> {
+/// Gives the calling thread's mounts the view that the pod is to have, and puts the files in their places there.
+pub(super) fn show_files(files: &[PodFile], view: &View) -> Result<(), Obstacle> {
+    let host = match view {
+        View::Container(shown) => {
+            pod_root::enter(shown)?;
+            Path::new(pod_root::HOST)
+        }
+        View::Host => Path::new("/"),
+    };
+    let of_host = |source: &Path| host.join(source.strip_prefix("/").unwrap_or(source));
     // Links are followed while what they lead to is still in sight.
     let places: Vec<PathBuf> = files.iter().map(|file| follow_links(&file.at)).collect();
-    for folder in HOST_RESOLVERS.iter().filter(|folder| Path::new(folder).is_dir()) {
+    for folder in HOST_RESOLVERS.iter().filter(|folder| *view == View::Host && Path::new(folder).is_dir()) {
         mount_memory(Path::new(folder)).map_err(|errno| Obstacle::new(format!("hiding {folder}: {errno}")))?;
     }
     let failed =
         |file: &PodFile, error: io::Error| Obstacle::new(format!("showing {} to the pod: {error}", file.at.display()));
     for (file, place) in files.iter().zip(&places) {
-        let is_folder = matches!(&file.content, PodContent::Host(source) if source.is_dir());
+        let is_folder = matches!(&file.content, PodContent::Host(source) if of_host(source).is_dir());
         make_place(place, is_folder).map_err(|error| failed(file, error))?;
         if let PodContent::Host(source) = &file.content {
-            mount(Some(source), place, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)
+            mount(Some(&of_host(source)), place, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)
                 .map_err(|errno| failed(file, errno.into()))?;
         }
     }
     show_texts(files, &places).map_err(|(file, error)| failed(file, error))?;
     let given = files.iter().zip(&places).filter(|(file, _)| matches!(file.content, PodContent::Host(_)));
-    protect_host(given.map(|(_, place)| place.as_path()))
-}
-
-/// Makes all that is mounted read-only, but for `/tmp` and what was given. A `rm -rf` in a pod is then the pod's loss.
-fn protect_host<'a>(given: impl Iterator<Item = &'a Path>) -> Result<(), Obstacle> {
-    let failed = |step: &str, errno: Errno| Obstacle::new(format!("protecting the host's files: {step}: {errno}"));
+    let given = given.map(|(_, place)| place.as_path());
     let temporary = Path::new("/tmp");
+    if let View::Container(_) = view {
+        pod_root::leave_host()?;
+        return protect_host(["/", "/tmp", "/dev/shm"].map(Path::new).into_iter().chain(given));
+    }
     // A mount of its own, or it could not differ from what it is in.
     mount(Some(temporary), temporary, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING)
-        .map_err(|errno| failed("/tmp", errno))?;
+        .map_err(|errno| Obstacle::new(format!("a pod's /tmp: {errno}")))?;
+    protect_host([temporary].into_iter().chain(given))
+}
+
+/// Makes all that is mounted read-only, but for these. A `rm -rf` in a pod is then the pod's loss.
+fn protect_host<'a>(writable: impl Iterator<Item = &'a Path>) -> Result<(), Obstacle> {
+    let failed = |step: &str, errno: Errno| Obstacle::new(format!("protecting the host's files: {step}: {errno}"));
     let read_only = libc::MOUNT_ATTR_RDONLY;
     match change_mount(Path::new("/"), libc::AT_RECURSIVE, libc::mount_attr { attr_set: read_only, ..NO_CHANGE }) {
         // Before Linux 5.12.
         Err(Errno::ENOSYS) => return Ok(()),
         changed => changed.map_err(|errno| failed("/", errno))?,
     }
-    for place in [temporary].into_iter().chain(given) {
+    for place in writable {
         match change_mount(place, 0, libc::mount_attr { attr_clr: read_only, ..NO_CHANGE }) {
             // The host itself has it read-only.
             Ok(()) | Err(Errno::EPERM) => {}
@@ -214,7 +227,7 @@ fn in_memory(folder: &Path) -> io::Result<bool> {
 /// An unusual size, by which the lab's own file systems are known.
 const MEMORY_BYTES: u64 = 4096 * 4099;
 
-fn mount_memory(at: &Path) -> Result<(), Errno> {
+pub(super) fn mount_memory(at: &Path) -> Result<(), Errno> {
     let options = format!("mode=755,size={MEMORY_BYTES}");
     mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))
 }

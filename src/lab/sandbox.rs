@@ -6,7 +6,9 @@ use super::namespace::{NamespaceThread, own_network, set_parameter};
 use super::netfilter;
 use super::obstacle::Obstacle;
 use super::pod_files::{PodFile, show_files};
+use super::pod_root::View;
 use super::process::{LiveProcesses, Process, ProcessSpec, SpawnError, nothing_starts};
+use super::rights::Rights;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io;
@@ -37,6 +39,8 @@ pub struct SandboxSpec {
     pub capture: Capture,
     /// What the pod sees in place of the host's files.
     pub files: Vec<PodFile>,
+    pub view: View,
+    pub rights: Rights,
 }
 
 /// A pod's sandbox. Dropping it ends its processes and takes its network away.
@@ -50,11 +54,11 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub(super) async fn start(fabric: Fabric, spec: SandboxSpec) -> Result<Sandbox, Obstacle> {
-        let SandboxSpec { name, hostname, ip, capture, files } = spec;
+        let SandboxSpec { name, hostname, ip, capture, files, view, rights } = spec;
         let of_pod =
             |obstacle: Obstacle| Obstacle { problem: format!("sandbox of {name}: {}", obstacle.problem), ..obstacle };
         let thread = NamespaceThread::start(&name).await.map_err(of_pod)?;
-        let network = thread.run(move || prepare(&hostname, &capture, &files)).await?.map_err(of_pod)?;
+        let network = thread.run(move || prepare(&hostname, &capture, &files, &view, rights)).await?.map_err(of_pod)?;
         let port = fabric.attach(network, ip).await.map_err(of_pod)?;
         let link_up = thread.run(move || set_up_pod_link(ip)).await?;
         link_up.map_err(|error| of_pod(Obstacle::new(error.to_string())))?;
@@ -114,7 +118,13 @@ impl Drop for Sandbox {
 }
 
 /// In the sandbox's thread: everything that needs no link. Returns the network, to be linked.
-fn prepare(hostname: &str, capture: &Capture, files: &[PodFile]) -> Result<OwnedFd, Obstacle> {
+fn prepare(
+    hostname: &str,
+    capture: &Capture,
+    files: &[PodFile],
+    view: &View,
+    rights: Rights,
+) -> Result<OwnedFd, Obstacle> {
     // Kubernetes truncates names that are too long for a host name.
     let hostname: String = hostname.chars().take(63).collect();
     let _alone = nothing_starts();
@@ -132,8 +142,10 @@ fn prepare(hostname: &str, capture: &Capture, files: &[PodFile]) -> Result<Owned
     if !chains.is_empty() {
         netfilter::replace(&chains).map_err(|error| Obstacle::new(error.to_string()))?;
     }
-    show_files(files)?;
-    own_network()
+    show_files(files, view)?;
+    let network = own_network()?;
+    rights.bound()?;
+    Ok(network)
 }
 
 /// Ends what left its process group: whatever still uses this thread's network.

@@ -1,6 +1,7 @@
 //! The lab process: API, controllers, pilot, node agent, network and internet, put together. Runs as a
 //! child of the supervisor; says on standard output how far it is.
 
+use super::account_admission::AccountAdmission;
 use super::authority::{Authority, Identity, Leaf};
 use super::boot::{KUBECONFIG, OPTIONS, Options, SUBCOMMAND, Word};
 use super::fabric::Fabric;
@@ -13,7 +14,8 @@ use super::real::api_server::{RealApiServer, administrator, server_leaf};
 use super::real::istiod::RealIstiod;
 use super::real::{RealParts, istio_crds, webhook};
 use super::{
-    base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, lab_kinds, network, pod_server, supervisor,
+    api_door, base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, lab_kinds, network, pod_server,
+    supervisor,
 };
 use crate::api::listener::Tls;
 use crate::api::{self, KubeletServer};
@@ -123,6 +125,10 @@ async fn boot(folder: &Path) -> Result<Running, String> {
     }
 
     let fabric = Fabric::new().await.map_err(|error| error.to_string())?;
+    let own_api = matches!(api, Running::Own(_));
+    if own_api {
+        api_door::open(&fabric, api.address()).await?;
+    }
     let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
     let network = network::start(client.clone(), fabric.clone(), internet, Arc::new(log));
 
@@ -136,17 +142,20 @@ async fn boot(folder: &Path) -> Result<Running, String> {
     }));
 
     let pilot_log = Arc::new(LogStore::default());
-    let xds_socket = folder.join("xds.sock");
+    // Pods see this folder, and no other of the lab's.
+    let sockets = folder.join("run");
+    std::fs::create_dir(&sockets).map_err(|error| format!("making {}: {error}", sockets.display()))?;
+    let xds_socket = sockets.join("xds.sock");
     let istiod = match options.real.istiod {
         None => None,
         Some(program) => {
-            let istiod = RealIstiod::start(program, folder, &xds_socket, api.address());
+            let istiod = RealIstiod::start(program, folder, &sockets, api.address());
             Some(istiod.map_err(|error| format!("passing Envoys on to istiod: {error}"))?)
         }
     };
     let pilot_lines = pilot_log.clone();
     // Beside a real istiod the pilot has nobody to serve.
-    let pilot_socket = if istiod.is_some() { folder.join("pilot.sock") } else { xds_socket.clone() };
+    let pilot_socket = if istiod.is_some() { sockets.join("pilot.sock") } else { xds_socket.clone() };
     let pilot = Pilot::start(PilotConfig {
         client: client.clone(),
         xds_socket: pilot_socket,
@@ -176,7 +185,8 @@ async fn boot(folder: &Path) -> Result<Running, String> {
         log: Box::new(log),
     }));
 
-    base::apply(&client, &outside_ca, options.ingress).await?;
+    let door = if own_api { api_door::objects().to_vec() } else { vec![] };
+    base::apply(&client, &outside_ca, options.ingress, door).await?;
     say(&Word::Doing("pods are starting".into()));
     base::wait_ready(&client, options.ready_within).await?;
     Ok(api)
@@ -245,6 +255,7 @@ async fn start_api(
         custom_resources: [istio_kinds::istio_kinds(), lab_kinds::lab_kinds()].concat(),
         admission: vec![
             Arc::new(controllers::injection::Injector),
+            Arc::new(AccountAdmission),
             Arc::new(istio_admission::IstioAdmission),
             Arc::new(lab_kinds::LabAdmission),
         ],

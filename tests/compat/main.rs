@@ -46,6 +46,7 @@ fn mask(text: &str) -> String {
             (r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME"),
             (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UID"),
             (r#"(resourceVersion"?: )"\d+""#, "${1}RV"),
+            (r"(Resource Version: +)\d+", "${1}RV"),
             (r"\bweb-[0-9a-f]{8,10}-[0-9a-z]{5}\b", "web-HASH-ID"),
             (r"\bweb-[0-9a-f]{8,10}\b", "web-HASH"),
             (r"\bweb-[0-9a-z]{5}\b", "web-ID"),

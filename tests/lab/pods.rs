@@ -191,6 +191,7 @@ fn pods_and_what_is_between_them_are_as_in_a_cluster() {
         place.put(PODS).await;
         containers(&place).await;
         names_and_services(&place).await;
+        tokens(&place).await;
         mesh(&place).await;
         policies(&place).await;
         sites_and_faults(&place).await;
@@ -243,6 +244,61 @@ async fn names_and_services(place: &Place) {
     assert_eq!(both.1, "2", "a headless Service's name is its pods'");
     let alias = place.sh(&client, "client", "getent ahostsv4 outside | head -n1").await;
     assert!(alias.1.starts_with("203.0.113.12 "), "{alias:?}");
+}
+
+/// A pod reaches the API by its name, as its ServiceAccount, and may do what roles say; with a sidecar too.
+async fn tokens(place: &Place) {
+    let client = place.pod("legacy", "client").await;
+    let sleep = place.pod("mesh-test", "sleep").await;
+    let folder = "/var/run/secrets/kubernetes.io/serviceaccount";
+    assert_eq!(
+        place.sh(&client, "client", &format!("cat {folder}/namespace; ls {folder}")).await.1,
+        "legacyca.crt\nnamespace\ntoken"
+    );
+    let ask = |path: &str, token: &str| {
+        format!(
+            "curl -s -m 5 --cacert {folder}/ca.crt -H \"Authorization: Bearer {token}\" -w ' %{{http_code}}' https://kubernetes.default.svc{path}"
+        )
+    };
+    let own = format!("$(cat {folder}/token)");
+    let pods = "/api/v1/namespaces/legacy/pods";
+    for (pod, container) in [(&client, "client"), (&sleep, "sleep")] {
+        let version = place.sh(pod, container, &ask("/version", &own)).await.1;
+        assert!(version.contains("gitVersion") && version.ends_with(" 200"), "{version}");
+        for nobodys in ["", "made-up", "a.b.c"] {
+            let refused = place.sh(pod, container, &ask("/version", nobodys)).await.1;
+            assert!(refused.contains("Unauthorized") && refused.ends_with(" 401"), "{nobodys}: {refused}");
+        }
+        let refused = place.sh(pod, container, &ask(pods, &own)).await.1;
+        assert!(refused.ends_with(" 403"), "{refused}");
+        let who = if container == "sleep" { "mesh-test:sleep" } else { "legacy:default" };
+        let told = format!(
+            "pods is forbidden: User \\\"system:serviceaccount:{who}\\\" cannot list resource \\\"pods\\\" in API group \\\"\\\" in the namespace \\\"legacy\\\""
+        );
+        assert!(refused.contains(&told), "{refused}\n{told}");
+    }
+    place
+        .put(
+            "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: reader, namespace: legacy},
+              rules: [{apiGroups: [''], resources: [pods], verbs: [list]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: reader, namespace: legacy},
+  roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader},
+  subjects: [{kind: ServiceAccount, name: default, namespace: legacy}]}",
+        )
+        .await;
+    assert!(place.sh(&client, "client", &ask(pods, &own)).await.1.ends_with(" 200"));
+    // Not the other account, no other namespace, no other verb, no other kind.
+    assert!(place.sh(&sleep, "sleep", &ask(pods, &own)).await.1.ends_with(" 403"));
+    for more in [
+        "/api/v1/namespaces/mesh-test/pods",
+        "/api/v1/namespaces/legacy/pods/client",
+        "/api/v1/namespaces/legacy/secrets",
+    ] {
+        assert!(place.sh(&client, "client", &ask(more, &own)).await.1.ends_with(" 403"), "{more}");
+    }
+    // Without a pod's own authority the API is not believed.
+    assert_eq!(place.sh(&client, "client", "curl -s https://kubernetes.default.svc/version").await.0, 60);
 }
 
 /// httpbin in the mesh: mTLS by itself, its caller known, policies heard, and nothing else let in where that is asked for.

@@ -6,7 +6,9 @@ use egress_scn::lab::envoy_binary::{Surroundings, VARIABLE};
 use egress_scn::lab::fabric::Fabric;
 use egress_scn::lab::internet::Internet;
 use egress_scn::lab::pod_files::PodFile;
+use egress_scn::lab::pod_root::View;
 use egress_scn::lab::process::ProcessSpec;
+use egress_scn::lab::rights::Rights;
 use egress_scn::lab::sandbox::{Capture, SandboxSpec};
 use nix::sys::signal::Signal;
 use std::sync::Arc;
@@ -40,8 +42,12 @@ pub async fn a_real_sidecar_passes_captured_connections() {
     let authority = Arc::new(Authority::new("outside").unwrap());
     let mut files = pod(5).files;
     files.extend(PodFile::trusted(&authority.root_pem()));
+    let view = View::Container(vec![envoy.path.clone()]);
     let _internet = Internet::start(&fabric, authority).await.unwrap();
-    let pod = fabric.sandbox(SandboxSpec { capture: Capture::Outbound, files, ..pod(5) }).await.unwrap();
+    let pod = fabric
+        .sandbox(SandboxSpec { capture: Capture::Outbound, files, view, rights: Rights::Proxy, ..pod(5) })
+        .await
+        .unwrap();
     // No sidecar, no way out.
     assert_eq!(shell(&pod, "curl -s https://httpbin.org/get").await.0, 7);
 

@@ -131,10 +131,10 @@ pub async fn a_site_does_as_it_is_told() {
         assert_eq!(curl(&pod, get).await.0, 60, "{fault}");
     }
     let clients = Authority::new("clients").unwrap();
-    let folder = tempfile::tempdir().unwrap();
     let identity = clients.issue(&Leaf { uris: vec!["spiffe://a/ns/b/sa/c".into()], ..Leaf::default() }).unwrap();
-    std::fs::write(folder.path().join("identity.pem"), identity.chain_pem + &identity.key_pem).unwrap();
-    let with = format!("--cert {}/identity.pem {get}", folder.path().display());
+    let written = format!("echo '{}' > /tmp/identity.pem", identity.chain_pem + &identity.key_pem);
+    assert_eq!(shell(&pod, &written).await.0, 0);
+    let with = format!("--cert /tmp/identity.pem {get}");
     set(json!({"tls": {"clientCertificate": "Required", "clientAuthority": clients.root_pem()}})).await;
     assert_ne!(curl(&pod, get).await.0, 0);
     assert_eq!(curl(&pod, &format!("-o /dev/null {with}")).await, (0, " 200".into()));

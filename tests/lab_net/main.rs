@@ -44,6 +44,7 @@ const INSIDE: &[(&str, Inside)] = &[
     }),
     ("a_real_sidecar_passes_captured_connections", || Box::pin(envoy::a_real_sidecar_passes_captured_connections())),
     ("a_pod_cannot_write_the_hosts_files", || Box::pin(network::a_pod_cannot_write_the_hosts_files())),
+    ("a_pod_sees_no_file_it_does_not_need", || Box::pin(network::a_pod_sees_no_file_it_does_not_need())),
     ("the_hosts_resolver_is_out_of_sight", || Box::pin(network::the_hosts_resolver_is_out_of_sight())),
     ("the_doctor_names_what_is_forbidden", || Box::pin(doctor::the_doctor_names_what_is_forbidden())),
 ];

@@ -4,7 +4,9 @@ use egress_scn::lab::capture::{CaptureRules, Included};
 use egress_scn::lab::fabric::{DNS_ADDRESS, Fabric, ServicePort};
 use egress_scn::lab::netfilter::{Act, Chain, Hook, Match, Protocol, Rule};
 use egress_scn::lab::pod_files::PodFile;
+use egress_scn::lab::pod_root::View;
 use egress_scn::lab::process::ProcessSpec;
+use egress_scn::lab::rights::Rights;
 use egress_scn::lab::sandbox::{Capture, Sandbox, SandboxSpec};
 use nix::sys::socket::{getsockopt, sockopt};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -15,7 +17,9 @@ pub fn pod(number: u8) -> SandboxSpec {
     let name = format!("pod-{number}");
     let ip = Ipv4Addr::new(10, 244, 0, number);
     let files = PodFile::names("default", &name, ip, DNS_ADDRESS);
-    SandboxSpec { name: format!("default/{name}"), hostname: name, ip, capture: Capture::None, files }
+    // This program plays applications.
+    let (view, rights) = (View::Container(vec![std::env::current_exe().unwrap()]), Rights::Container);
+    SandboxSpec { name: format!("default/{name}"), hostname: name, ip, capture: Capture::None, files, view, rights }
 }
 
 /// Runs a shell command in the pod: exit code, standard output, standard error.
@@ -36,6 +40,9 @@ pub async fn a_pod_has_its_own_name_files_and_loopback() {
     let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
     spec.files.push(PodFile::text(token, "a token"));
     spec.files.push(PodFile::host("/etc/config-of-the-lab/folder", "/bin"));
+    // At the top, beside the host's folders, and beneath one of the host's.
+    spec.files.push(PodFile::host("/data", "/bin"));
+    spec.files.push(PodFile::text("/usr/share/of-the-lab/text", "a text"));
     spec.files.extend(PodFile::trusted("not a certificate"));
     let one = fabric.sandbox(spec).await.unwrap();
     let two = fabric.sandbox(pod(6)).await.unwrap();
@@ -49,7 +56,11 @@ pub async fn a_pod_has_its_own_name_files_and_loopback() {
     assert_eq!(shell(&one, &format!("cat {token}")).await.1, "a token");
     assert_eq!(shell(&one, "test -x /etc/config-of-the-lab/folder/sh && test -e /etc/passwd").await.0, 0);
     assert_eq!(shell(&one, "cat /etc/ssl/certs/ca-certificates.crt").await.1, "not a certificate");
-    assert_eq!(shell(&two, &format!("test -e {token} || test -e /etc/config-of-the-lab")).await.0, 1);
+    assert_eq!(
+        shell(&one, "cat /usr/share/of-the-lab/text && test -x /data/sh").await,
+        (0, "a text".into(), "".into())
+    );
+    assert_eq!(shell(&two, &format!("test -e /data || test -e {token} || test -e /etc/config-of-the-lab")).await.0, 1);
     assert_ne!(shell(&two, "cat /etc/ssl/certs/ca-certificates.crt").await.1, "not a certificate");
     assert!(!std::path::Path::new("/etc/config-of-the-lab").exists());
     // Only IPv4, and port 80 without rights.
@@ -70,6 +81,8 @@ pub async fn a_pod_cannot_write_the_hosts_files() {
     let fabric = Fabric::new().await.unwrap();
     let mut spec = pod(5);
     spec.files.push(PodFile::host(&given, &given));
+    // Who stands outside sees all of the machine's files.
+    spec.view = View::Host;
     let pod = fabric.sandbox(spec).await.unwrap();
     for command in ["rm -f", "touch", "chmod 777"] {
         let (code, _, said) = shell(&pod, &format!("{command} {}", kept.display())).await;
@@ -96,7 +109,11 @@ pub async fn the_hosts_resolver_is_out_of_sight() {
     std::fs::write("/etc/hosts", "192.0.2.1 of-the-host\n").unwrap();
     std::os::unix::fs::symlink("../run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf").unwrap();
     let fabric = Fabric::new().await.unwrap();
-    let one = fabric.sandbox(pod(5)).await.unwrap();
+    let contained = fabric.sandbox(pod(7)).await.unwrap();
+    assert!(shell(&contained, "cat /etc/resolv.conf").await.1.contains("nameserver 10.96.0.10"));
+    assert_eq!(shell(&contained, "ls /run").await.1, "");
+    let at_host = |number| SandboxSpec { view: View::Host, ..pod(number) };
+    let one = fabric.sandbox(at_host(5)).await.unwrap();
     assert!(shell(&one, "cat /etc/resolv.conf").await.1.contains("nameserver 10.96.0.10"));
     assert_eq!(shell(&one, "cat /etc/nsswitch.conf").await.1, "passwd: files\ngroup: files\nhosts: files dns\n");
     assert!(!shell(&one, "cat /etc/hosts").await.1.contains("of-the-host"));
@@ -104,8 +121,54 @@ pub async fn the_hosts_resolver_is_out_of_sight() {
     assert_eq!(std::fs::read_to_string("/etc/resolv.conf").unwrap(), "nameserver 127.0.0.53\n");
     // A link that leads nowhere.
     std::fs::remove_file("/run/systemd/resolve/stub-resolv.conf").unwrap();
-    let two = fabric.sandbox(pod(6)).await.unwrap();
+    let two = fabric.sandbox(at_host(6)).await.unwrap();
     assert!(shell(&two, "cat /etc/resolv.conf").await.1.contains("nameserver 10.96.0.10"));
+}
+
+/// A pod has the host's programs, and nothing else of the host: no user's files, no secrets, no devices, no other
+/// processes' insides, and no way to get at them.
+pub async fn a_pod_sees_no_file_it_does_not_need() {
+    // Where this user may not write, there is nothing of this user's either.
+    let folders: Vec<_> =
+        ["/root", "/tmp", "/dev/shm", "/var/tmp"].into_iter().filter_map(|at| tempfile::tempdir_in(at).ok()).collect();
+    assert!(folders.len() >= 2);
+    let all: Vec<_> = folders.iter().map(|folder| folder.path().join("secret")).collect();
+    all.iter().for_each(|secret| std::fs::write(secret, "a secret").unwrap());
+    let fabric = Fabric::new().await.unwrap();
+    let pod = fabric.sandbox(pod(5)).await.unwrap();
+    for secret in &all {
+        assert_eq!(shell(&pod, &format!("test -e {}", secret.display())).await.0, 1, "{}", secret.display());
+    }
+    for absent in ["/etc/shadow", "/etc/ssh", "/.host", "/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/boot"] {
+        assert_eq!(shell(&pod, &format!("test -e {absent}")).await.0, 1, "{absent}");
+    }
+    for empty in ["/root", "/home", "/mnt", "/run", "/var/lib"] {
+        assert_eq!(shell(&pod, &format!("ls -A {empty}")).await, (0, "".into(), "".into()), "{empty}");
+    }
+    // The lab's server (here: this test) holds the host's root, its network and its files.
+    let server = std::process::id();
+    for way in ["root/etc/shadow", "cwd/", "environ", "fd/0", "ns/net", "ns/mnt"] {
+        let read = shell(&pod, &format!("cat /proc/{server}/{way} || ls /proc/{server}/{way}")).await;
+        assert_ne!(read.0, 0, "{way}: {read:?}");
+    }
+    for way in [
+        format!("nsenter --net=/proc/{server}/ns/net true"),
+        "mount -t tmpfs none /mnt".to_string(),
+        "mount -o remount,rw,bind /usr".to_string(),
+        "umount /usr".to_string(),
+        "mknod /tmp/disk b 254 0".to_string(),
+        "chroot / true".to_string(),
+        "unshare --mount true".to_string(),
+        "touch /usr/of-a-pod".to_string(),
+        "echo 1 > /proc/sys/kernel/panic".to_string(),
+        "echo h > /proc/sysrq-trigger".to_string(),
+    ] {
+        let tried = shell(&pod, &way).await;
+        assert_ne!(tried.0, 0, "{way}: {tried:?}");
+    }
+    // What containers have, it has.
+    let usual = "echo > /dev/null && head -c1 /dev/urandom | wc -c && touch /tmp/a /dev/shm/b /new && echo x > /etc/new && ls /proc/self/fd/1";
+    assert_eq!(shell(&pod, usual).await, (0, "1\n/proc/self/fd/1\n".into(), "".into()));
 }
 
 pub async fn pods_reach_each_other_and_nothing_else() {
@@ -173,7 +236,8 @@ pub async fn services_lead_to_pods_in_turn() {
 
 pub async fn capture_takes_outbound_tcp() {
     let fabric = Fabric::new().await.unwrap();
-    let pod = fabric.sandbox(SandboxSpec { capture: Capture::Outbound, ..pod(5) }).await.unwrap();
+    let pod =
+        fabric.sandbox(SandboxSpec { capture: Capture::Outbound, rights: Rights::Proxy, ..pod(5) }).await.unwrap();
     let sidecar = pod.listen_tcp(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 15001)).await.unwrap();
     let (said, accepted) = tokio::join!(try_connect(&pod, "203.0.113.10", 443), sidecar.accept());
     assert_eq!(said, "connected");
@@ -216,7 +280,8 @@ pub async fn capture_follows_istios_rules() {
         outbound_ports_excluded: vec![444],
         ..CaptureRules::default()
     };
-    let pod = fabric.sandbox(SandboxSpec { capture: Capture::Rules(rules), ..pod(5) }).await.unwrap();
+    let pod =
+        fabric.sandbox(SandboxSpec { capture: Capture::Rules(rules), rights: Rights::Proxy, ..pod(5) }).await.unwrap();
     let client = fabric.sandbox(crate::network::pod(6)).await.unwrap();
     let everywhere = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
     let outbound = pod.listen_tcp(everywhere(15001)).await.unwrap();

@@ -12,7 +12,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,9 +25,6 @@ pub struct World {
     _lab: Lab,
     cluster: Cluster,
     propagation: Propagation,
-    /// In /tmp, which pods see.
-    folder: tempfile::TempDir,
-    authorities: PathBuf,
     outside_pem: String,
     /// The outside's own, and a third one.
     outside: Authority,
@@ -51,8 +48,6 @@ impl World {
         let kubeconfig = kube::config::Kubeconfig::read_from(lab.kubeconfig()).unwrap();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
         let cluster = Cluster::connect(config).unwrap();
-        let folder = tempfile::tempdir_in("/tmp").unwrap();
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let sleep = cluster.pods(SLEEP.0, SLEEP.1, PATIENCE).await.unwrap().remove(0);
         let roots = ["sh", "-c", "cat $CURL_CA_BUNDLE"].map(String::from);
         let outside_pem = String::from_utf8(cluster.exec(&sleep, Some("sleep"), &roots).await.unwrap().stdout).unwrap();
@@ -61,10 +56,8 @@ impl World {
         let key = String::from_utf8(outside_ca["tls.key"].0.clone()).unwrap();
         let outside = Authority::of(OUTSIDE_CA, &key).unwrap();
         let third = Authority::new("a third authority").unwrap();
-        let authorities = folder.path().join("authorities.pem");
-        std::fs::write(&authorities, &outside_pem).unwrap();
         let propagation = Propagation::new(cluster.clone());
-        let world = World { _lab: lab, cluster, propagation, folder, authorities, outside_pem, outside, third };
+        let world = World { _lab: lab, cluster, propagation, outside_pem, outside, third };
         world.apply(&everywhere()).await;
         world.mount_authority().await;
         world
@@ -125,7 +118,6 @@ impl World {
 
     /// Puts the case into force.
     pub async fn enter(&self, case: &Case) -> Place<'_> {
-        assert!(self.folder.path().exists());
         let mesh = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "istio-system", "name": "istio"},
             "data": {"mesh": case.mesh}});
         self.apply(&mesh).await;
@@ -158,8 +150,7 @@ impl World {
                 gateway_ports.insert(port["port"].to_string(), port["targetPort"].as_u64().unwrap());
             }
         }
-        let authorities = &self.authorities;
-        Place { cluster: &self.cluster, sleep, gateway, sidecar, router, authorities, gateway_ports }
+        Place { cluster: &self.cluster, sleep, gateway, sidecar, router, gateway_ports }
     }
 
     /// Takes the case's objects away.

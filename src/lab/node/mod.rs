@@ -2,6 +2,7 @@
 //! the Kubernetes API: it watches pods and writes their status; exec, logs and port-forward come from
 //! the API server.
 
+mod account_token;
 mod container;
 mod environment;
 pub mod image;

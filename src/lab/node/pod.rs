@@ -7,6 +7,8 @@ use super::{NodeConfig, volumes};
 use crate::lab::capture::CaptureRules;
 use crate::lab::fabric::{DNS_ADDRESS, OUTSIDE_DNS_ADDRESS};
 use crate::lab::pod_files::PodFile;
+use crate::lab::pod_root::View;
+use crate::lab::rights::Rights;
 use crate::lab::sandbox::{Capture, Sandbox, SandboxSpec};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod as PodObject;
@@ -223,6 +225,7 @@ impl Pod {
                 }
             }
         }
+        let has_proxy = programs.iter().any(|(_, program)| *program == Program::Proxy);
         let redirected = init.clone().any(|container| container.name == "istio-init");
         let folder = self.folder(config);
         let home = folder.join("home");
@@ -244,6 +247,8 @@ impl Pod {
                 ip: self.ip,
                 capture,
                 files,
+                view: self.view(config, programs.iter().any(|(_, program)| *program == Program::Pilot)),
+                rights: if has_proxy { Rights::Proxy } else { Rights::Container },
             })
             .await
             .map_err(|error| create(format!("cannot make the pod's sandbox: {error}")))?;
@@ -272,6 +277,17 @@ impl Pod {
             }
         }
         Ok(())
+    }
+
+    /// What the pod has of the host: programs, and of the lab's files its own and the sockets' folder. A client that stands
+    /// outside is this machine's user; an istiod that was brought along reads what it was brought along with.
+    fn view(&self, config: &NodeConfig, control_plane: bool) -> View {
+        if is_outside(&self.object) || (control_plane && config.istiod.is_some()) {
+            return View::Host;
+        }
+        let sockets = config.xds_socket.parent().map(PathBuf::from);
+        let own = [self.folder(config), config.envoy.clone(), config.outside_roots.clone()];
+        View::Container(own.into_iter().chain(sockets).chain(std::env::current_exe().ok()).collect())
     }
 
     /// What the injected istio-init would do, by the pod's annotations.

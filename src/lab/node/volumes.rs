@@ -1,10 +1,10 @@
 //! A pod's volumes: folders of the pod on the host, filled, and shown in the pod where its containers mount them.
 //! Containers of a pod share their files here, so a path means the same in all of them.
 
-use super::NodeConfig;
 use super::environment::{config_map, pod_field, secret};
 use super::image::{self, Program};
 use super::pod::Pod;
+use super::{NodeConfig, account_token};
 use crate::lab::pod_files::PodFile;
 use k8s_openapi::api::core::v1::{KeyToPath, Volume, VolumeProjection};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,7 +86,12 @@ async fn fill(volume: &Volume, folder: &Path, pod: &Pod, config: &NodeConfig) ->
 }
 
 async fn project(part: &VolumeProjection, folder: &Path, pod: &Pod, config: &NodeConfig) -> Result<(), String> {
+    if let Some(wanted) = &part.service_account_token {
+        let token = account_token::of(pod, config, wanted).await?;
+        write(folder, BTreeMap::from([(wanted.path.clone(), token)]), None)?;
+    }
     if let Some(source) = &part.config_map {
+        account_token::root_is_there(pod, config, &source.name).await?;
         let map = config_map(pod, config, &source.name, source.optional).await?;
         write(folder, map.unwrap_or_default(), source.items.as_deref())?;
     }

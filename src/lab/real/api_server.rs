@@ -3,6 +3,7 @@
 
 use super::RealParts;
 use super::part::Part;
+use crate::lab::api_door::SERVICE_ADDRESS;
 use crate::lab::authority::{Authority, Identity, Leaf};
 use crate::lab::folder::write_private;
 use crate::lab::{kubeconfig, server};
@@ -143,8 +144,16 @@ impl RealApiServer {
 pub fn server_leaf() -> Leaf {
     Leaf {
         common_name: Some("kube-apiserver".into()),
-        dns: vec!["localhost".into(), "kubernetes.default.svc".into()],
-        ips: vec![Ipv4Addr::LOCALHOST.into()],
+        dns: [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ]
+        .map(String::from)
+        .to_vec(),
+        ips: vec![Ipv4Addr::LOCALHOST.into(), SERVICE_ADDRESS.into()],
         ..Leaf::default()
     }
 }

@@ -61,14 +61,10 @@ pub struct Credentials {
 }
 
 impl RealIstiod {
-    /// Begins to pass Envoys' connections on from `xds_socket`, and to serve secrets. `kubeconfig` is the lab's.
-    pub fn start(
-        program: PathBuf,
-        folder: &Path,
-        xds_socket: &Path,
-        api: SocketAddr,
-    ) -> std::io::Result<Arc<RealIstiod>> {
-        let secrets_socket = folder.join("sds.sock");
+    /// Begins to pass Envoys' connections on from `xds.sock` in the folder of sockets, and to serve secrets there. The lab's
+    /// kubeconfig is in its folder.
+    pub fn start(program: PathBuf, folder: &Path, sockets: &Path, api: SocketAddr) -> std::io::Result<Arc<RealIstiod>> {
+        let secrets_socket = sockets.join("sds.sock");
         let (secrets, mut events) = Server::start(&secrets_socket)?;
         // Nobody opens an aggregated stream there.
         tokio::spawn(async move { while events.recv().await.is_some() {} });
@@ -80,7 +76,7 @@ impl RealIstiod {
             secrets,
             secrets_socket,
         });
-        let listener = UnixListener::bind(xds_socket)?;
+        let listener = UnixListener::bind(sockets.join("xds.sock"))?;
         let forwarding = this.clone();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {

@@ -12,56 +12,37 @@ mod floor;
 
 #[cfg(target_os = "linux")]
 fn main() {
+    use floor::rounds;
     use std::io::{BufRead, BufReader};
-    use std::process::{Command, Stdio};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
-    let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(floor::SUBCOMMAND) {
-        std::process::exit(floor::main(words.next().unwrap().as_ref()));
-    }
-    let number = |name: &str, usual: usize| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(usual);
-    let rounds = number("ROUNDS", 10);
+    let rounds = rounds::begin();
     let prepared = tempfile::Builder::new().prefix("floor").tempdir_in("/tmp").unwrap();
     floor::prepare(prepared.path());
     floor::without_curls(prepared.path());
     println!("{rounds} rounds, the two sides alternating");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let mut times: [Vec<Duration>; 2] = Default::default();
-    for round in 0..=rounds {
+    // Both are timed until they are ready; that they end takes part in neither.
+    let bare = || {
         let begun = Instant::now();
-        let mut bare = Command::new(std::env::current_exe().unwrap());
-        bare.arg(floor::SUBCOMMAND).arg(prepared.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = bare.spawn().unwrap();
-        let lifeline = child.stdin.take();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (mut child, _lifeline, output) = rounds::floor(prepared.path());
+        let mut lines = BufReader::new(output).lines();
         assert!(lines.any(|line| line.unwrap() == floor::READY), "the floor failed");
-        let bare = begun.elapsed();
+        let took = begun.elapsed();
         child.wait().unwrap();
-        drop(lifeline);
-        let lab = runtime.block_on(async {
+        took
+    };
+    let lab = || {
+        runtime.block_on(async {
             let begun = Instant::now();
             let lab = many::lab().await;
             let took = begun.elapsed();
             lab.stop().await;
             took
-        });
-        // The first round warms caches.
-        if round > 0 {
-            times[0].push(bare);
-            times[1].push(lab);
-        }
-    }
-    let mut ratios: Vec<f64> = times[1].iter().zip(&times[0]).map(|(l, f)| l.as_secs_f64() / f.as_secs_f64()).collect();
-    ratios.sort_by(f64::total_cmp);
-    for (name, times) in ["floor", "lab"].into_iter().zip(&mut times) {
-        times.sort();
-        let (least, most) = (times[0], times[times.len() - 1]);
-        println!("{name:<6} min {least:>7.0?}  median {:>7.0?}  max {most:>7.0?}", times[times.len() / 2]);
-    }
-    let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-    println!("ratio  min {least:.2}  median {:.2}  max {most:.2}", ratios[ratios.len() / 2]);
-    runtime.block_on(many::pods(number("PODS", 30)));
+        })
+    };
+    rounds::compare(rounds, "lab", bare, lab);
+    runtime.block_on(many::pods(rounds::number("PODS", 30)));
 }
 
 #[cfg(target_os = "linux")]

@@ -1,6 +1,9 @@
 //! The floor: what the suite's Envoys and curls need with nothing else around them.
 
 mod ready_made;
+// Each bench uses a part of it.
+#[allow(dead_code)]
+pub mod rounds;
 
 use egress_scn::lab::authority::{Authority, Leaf};
 use egress_scn::lab::bootstrap;
@@ -99,7 +102,7 @@ async fn round(folder: &Path) {
             ("PATH".to_string(), std::env::var("PATH").unwrap()),
             ("HOME".to_string(), "/nonexistent".to_string()),
         ];
-        let spec = ProcessSpec { argv, env, cwd: None, stdin: false };
+        let spec = ProcessSpec { argv, env, cwd: None, ..ProcessSpec::default() };
         let mut process = pods[pod].0.spawn(spec).await.unwrap();
         let mut output = vec![];
         process.stdout.take().unwrap().read_to_end(&mut output).await.unwrap();
@@ -124,7 +127,7 @@ async fn start(fabric: &Fabric, pod: &Pod, envoy: &Path, roots: &str) -> (Sandbo
     let sandbox = fabric.sandbox(spec).await.unwrap();
     let Some(bootstrap) = &pod.envoy else { return (sandbox, None) };
     let argv = bootstrap::command(envoy, bootstrap);
-    let mut process = sandbox.spawn(ProcessSpec { argv, env: vec![], cwd: None, stdin: false }).await.unwrap();
+    let mut process = sandbox.spawn(ProcessSpec { argv, env: vec![], cwd: None, ..ProcessSpec::default() }).await.unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
     let mut stdout = process.stdout.take().unwrap();
     tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });

@@ -79,6 +79,9 @@ pub fn json_answer(status: u16, value: &Value) -> Answer {
 }
 
 pub fn failure(failure: &Failure) -> Answer {
+    if failure.is_no_page() {
+        return with_type(404, "text/plain; charset=utf-8", full(format!("{}\n", failure.message)));
+    }
     json_answer(failure.code, &failure.status())
 }
 

@@ -43,6 +43,8 @@ pub fn of(kind: &str) -> Columns {
         "Event" => Columns { headers: EVENT, cells: event },
         "Node" => Columns { headers: NODE, cells: node },
         "Lease" => Columns { headers: LEASE, cells: lease },
+        "Role" | "ClusterRole" => Columns { headers: DEFINITION, cells: definition },
+        "RoleBinding" | "ClusterRoleBinding" => Columns { headers: BINDING, cells: binding },
         "CustomResourceDefinition" => Columns { headers: DEFINITION, cells: definition },
         "NetworkPolicy" => Columns { headers: NETWORK_POLICY, cells: network_policy },
         _ => Columns { headers: PLAIN, cells: plain },
@@ -115,6 +117,8 @@ const NODE: &[Header] = &[
 ];
 const LEASE: &[Header] = &[col("Name"), col("Holder"), col("Age")];
 const DEFINITION: &[Header] = &[col("Name"), col("Created At")];
+const BINDING: &[Header] =
+    &[col("Name"), col("Role"), col("Age"), wide("Users"), wide("Groups"), wide("ServiceAccounts")];
 const NETWORK_POLICY: &[Header] = &[col("Name"), col("Pod-Selector"), col("Age")];
 
 /// A time as its distance from now, in Kubernetes' short form; `<unknown>` if it is none.
@@ -474,6 +478,19 @@ fn lease(o: &Value, now: jiff::Timestamp) -> Vec<Value> {
 
 fn definition(o: &Value, _: jiff::Timestamp) -> Vec<Value> {
     vec![json!(name(o)), json!(text(o, &["metadata", "creationTimestamp"]))]
+}
+
+fn binding(o: &Value, now: jiff::Timestamp) -> Vec<Value> {
+    let subjects = |kind: &str| {
+        let of_kind = list(o, &["subjects"]).iter().filter(|s| text(s, &["kind"]) == kind);
+        let names = of_kind.map(|s| match (kind, text(s, &["namespace"])) {
+            ("ServiceAccount", namespace) => format!("{namespace}/{}", text(s, &["name"])),
+            _ => text(s, &["name"]).to_string(),
+        });
+        json!(names.collect::<Vec<_>>().join(", "))
+    };
+    let role = format!("{}/{}", text(o, &["roleRef", "kind"]), text(o, &["roleRef", "name"]));
+    vec![json!(name(o)), json!(role), created(o, now), subjects("User"), subjects("Group"), subjects("ServiceAccount")]
 }
 
 fn network_policy(o: &Value, now: jiff::Timestamp) -> Vec<Value> {

@@ -24,7 +24,11 @@ pub fn apply(state: &State, resource: &Resource, live: Option<&Value>, body: &mu
         "ReplicaSet" | "ReplicationController" => workload(body),
         "StatefulSet" | "DaemonSet" | "Job" => template(body),
         "Namespace" => namespace(body),
-        "Secret" => secret(body),
+        "Secret" => {
+            secret(body);
+            without_empty(body, &["data"]);
+        }
+        "ConfigMap" => without_empty(body, &["data", "binaryData"]),
         "CustomResourceDefinition" => definition(body),
         "Node" if live.is_none() => {
             if let Some(spec) = child(body, "spec") {
@@ -195,6 +199,12 @@ fn namespace(body: &mut Value) {
     }
 }
 
+/// An empty map is none, as in Go's `omitempty`.
+fn without_empty(body: &mut Value, fields: &[&str]) {
+    let Some(map) = body.as_object_mut() else { return };
+    map.retain(|name, value| !(fields.contains(&name.as_str()) && value.as_object().is_some_and(Map::is_empty)));
+}
+
 fn secret(body: &mut Value) {
     let Some(map) = body.as_object_mut() else { return };
     if let Some(Value::Object(text)) = map.shift_remove("stringData") {
@@ -233,6 +243,9 @@ fn event(body: &mut Value) {
 fn service(state: &State, live: Option<&Value>, body: &mut Value) -> Result<(), Failure> {
     let name = object::name(body).to_string();
     let own = (object::namespace(body).to_string(), name.clone());
+    if let Some(status) = child(body, "status") {
+        default(status, "loadBalancer", json!({}));
+    }
     let Some(spec) = child(body, "spec") else { return Ok(()) };
     default(spec, "type", "ClusterIP");
     default(spec, "sessionAffinity", "None");

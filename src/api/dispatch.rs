@@ -65,7 +65,12 @@ async fn answer_to(
     caller.check(&ctx, &target, &request)?;
     match target.subresource() {
         "exec" | "attach" | "portforward" | "log" => drop(writing),
-        _ => return resource(&ctx, &target, &request, &caller),
+        _ => {
+            let answer = resource(&ctx, &target, &request, &caller)?;
+            let deprecated = target.resource.kind == "Endpoints" && !target.resource.is_custom();
+            let warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+            return Ok(if deprecated { answer::warn(answer, &[warning.into()]) } else { answer });
+        }
     }
     match target.subresource() {
         "portforward" => portforward::answer(ctx, &target, &request, upgrade).await,

@@ -29,7 +29,19 @@ pub enum In {
     Stdin(Bytes),
     /// Standard input is at its end.
     StdinEnd,
+    Resize(Size),
 }
+
+/// Of a terminal, in characters.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Size {
+    pub width: u16,
+    pub height: u16,
+}
+
+/// What ends the input of a terminal that is not closed by it: end of transmission, Ctrl-D.
+const END: [u8; 1] = [4];
 
 /// What of the command's streams the client wants.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +49,8 @@ pub struct Wanted {
     pub stdin: bool,
     pub stdout: bool,
     pub stderr: bool,
+    /// Whether the client asks an API server, which words a node's refusals as its own.
+    pub from_api: bool,
 }
 
 /// How much is under way between the command and its client, in messages.
@@ -54,24 +68,32 @@ pub async fn run(
     let process = match kubelet.exec(request).await {
         Ok(process) => process,
         Err(refusal) => {
-            let message = refusal.message;
+            let message = match wanted.from_api {
+                true => format!("Internal error occurred: {}", refusal.message),
+                false => refusal.message,
+            };
             let status = json!({ "metadata": {}, "status": "Failure", "message": message, "reason": "InternalError",
                 "details": { "causes": [{ "message": message }] }, "code": refusal.status });
             let _ = outs.send(Out::End(status)).await;
             return;
         }
     };
-    let ExecProcess { stdin, stdout, stderr, exit } = process;
+    let ExecProcess { stdin, stdout, stderr, exit, resize } = process;
     let mut stdin = stdin.filter(|_| wanted.stdin);
     // Input has its own turn: a command that does not read must still be heard.
     let input = async {
         while let Some(given) = ins.recv().await {
-            let In::Stdin(bytes) = given else {
-                stdin = None;
-                continue;
+            let (bytes, ends) = match given {
+                In::Stdin(bytes) => (bytes, false),
+                In::StdinEnd if resize.is_some() => (Bytes::from_static(&END), true),
+                In::StdinEnd => (Bytes::new(), true),
+                In::Resize(size) => {
+                    resize.iter().for_each(|resize| resize(size.width, size.height));
+                    continue;
+                }
             };
             if let Some(pipe) = &mut stdin
-                && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err())
+                && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err() || ends)
             {
                 stdin = None;
             }

@@ -131,6 +131,11 @@ impl Streams {
                         given.push(In::StdinEnd);
                     }
                 }
+                Frame::Data { id, bytes, .. } if self.ids.get("resize") == Some(&id) => {
+                    // A line each.
+                    let sizes = serde_json::Deserializer::from_slice(&bytes).into_iter();
+                    given.extend(sizes.map_while(Result::ok).map(In::Resize));
+                }
                 Frame::Reset { id } if self.ids.get("stdin") == Some(&id) => given.push(In::StdinEnd),
                 Frame::Ping { id } => frames.send(spdy::ping(id)).await.ok()?,
                 Frame::GoAway => return None,

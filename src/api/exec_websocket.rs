@@ -20,6 +20,8 @@ const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
 const ERROR: u8 = 3;
+/// Sizes of the terminal.
+const RESIZE: u8 = 4;
 /// v5: the next byte names a channel that is closed.
 const CLOSE: u8 = 255;
 
@@ -63,7 +65,10 @@ async fn read(incoming: &mut SplitStream<Socket>, ins: mpsc::Sender<In>) {
             Message::Binary(frame) => match frame.first() {
                 Some(&STDIN) => In::Stdin(frame.slice(1..)),
                 Some(&CLOSE) if frame.get(1) == Some(&STDIN) => In::StdinEnd,
-                // Channel 4 carries terminal sizes; there is no terminal to size.
+                Some(&RESIZE) => match serde_json::from_slice(&frame[1..]) {
+                    Ok(size) => In::Resize(size),
+                    Err(_) => continue,
+                },
                 _ => continue,
             },
             Message::Close(_) => return,

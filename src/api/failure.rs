@@ -66,11 +66,14 @@ impl Failure {
         Failure::new(404, "NotFound", message).about(group, plural, name)
     }
 
-    /// A path that names no resource.
+    /// A path that names no resource. Its answer is no `Status`: clients then say themselves what they had asked for.
     pub fn no_such_resource() -> Failure {
-        let mut failure = Failure::new(404, "NotFound", "the server could not find the requested resource");
-        failure.details = json!({});
-        failure
+        Failure::new(404, "", "404 page not found")
+    }
+
+    /// Whether the answer is plain text.
+    pub fn is_no_page(&self) -> bool {
+        self.code == 404 && self.reason.is_empty()
     }
 
     pub fn already_exists(group: &str, plural: &str, name: &str) -> Failure {

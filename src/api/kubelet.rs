@@ -23,6 +23,8 @@ pub struct ExecProcess {
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
     /// The exit code; 128 + N for signal N.
     pub exit: BoxFuture<'static, std::io::Result<i32>>,
+    /// Tells the terminal's columns and rows, if there is one.
+    pub resize: Option<Box<dyn Fn(u16, u16) + Send + Sync>>,
 }
 
 #[derive(Debug, Clone, Default)]

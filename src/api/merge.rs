@@ -75,25 +75,24 @@ pub fn strategic_merge(schema: &Schema, ty: &Type, target: &mut Value, patch: &V
                     *slot = Value::Array(Vec::new());
                 }
                 if let Value::Array(list) = slot {
+                    let before = list.clone();
                     // Strategic merge patches know one key a list: the first.
                     merge_list(schema, &keys[0], item, list, items)?;
                     let order = patch.get(&format!("$setElementOrder/{key}")).and_then(Value::as_array);
-                    if let Some(order) = order {
-                        sort_by_order(list, order, Some(&keys[0]));
-                    }
+                    sort_by_order(list, order.unwrap_or(items), &before, Some(&keys[0]));
                 }
             }
             (Type::Set(_), Value::Array(items)) => {
                 let slot = map.entry(key.clone()).or_insert_with(|| Value::Array(Vec::new()));
                 if let Value::Array(list) = slot {
+                    let before = list.clone();
                     for item in items {
                         if !list.contains(item) {
                             list.push(item.clone());
                         }
                     }
-                    if let Some(order) = patch.get(&format!("$setElementOrder/{key}")).and_then(Value::as_array) {
-                        sort_by_order(list, order, None);
-                    }
+                    let order = patch.get(&format!("$setElementOrder/{key}")).and_then(Value::as_array);
+                    sort_by_order(list, order.unwrap_or(items), &before, None);
                 }
             }
             (field, Value::Object(_)) => {
@@ -115,7 +114,8 @@ pub fn strategic_merge(schema: &Schema, ty: &Type, target: &mut Value, patch: &V
                 Type::Keyed(keys, _) => Some(keys[0].as_str()),
                 _ => None,
             };
-            sort_by_order(list, order, merge_key);
+            let before = list.clone();
+            sort_by_order(list, order, &before, merge_key);
         }
     }
     Ok(())
@@ -169,28 +169,35 @@ fn merge_list(
     Ok(())
 }
 
-/// Orders a list by `order`; items that are not named there keep their place after those before them.
-fn sort_by_order(list: &mut [Value], order: &[Value], merge_key: Option<&str>) {
-    let rank = |item: &Value| {
-        order.iter().position(|o| match merge_key {
-            Some(key) => o.get(key).is_some() && o.get(key) == item.get(key),
-            None => o == item,
-        })
+/// Orders a merged list: the items of `order` in its order, and each other one before the first of these that it
+/// stood before in `before`.
+fn sort_by_order(list: &mut Vec<Value>, order: &[Value], before: &[Value], merge_key: Option<&str>) {
+    let same = |a: &Value, b: &Value| match merge_key {
+        Some(key) => a.get(key).is_some() && a.get(key) == b.get(key),
+        None => a == b,
     };
-    let mut last = 0;
-    let mut ranked: Vec<(usize, usize, Value)> = Vec::with_capacity(list.len());
-    for (i, item) in list.iter().enumerate() {
-        match rank(item) {
-            Some(r) => {
-                last = r + 1;
-                ranked.push((r + 1, 0, item.clone()));
-            }
-            None => ranked.push((last, i + 1, item.clone())),
+    let place = |among: &[Value], item: &Value| among.iter().position(|other| same(other, item));
+    let mut named = Vec::new();
+    let mut others = Vec::new();
+    for item in list.drain(..) {
+        match place(order, &item) {
+            Some(rank) => named.push((rank, item)),
+            None => others.push(item),
         }
     }
-    ranked.sort_by_key(|(r, i, _)| (*r, *i));
-    for (slot, (_, _, item)) in list.iter_mut().zip(ranked) {
-        *slot = item;
+    named.sort_by_key(|(rank, _)| *rank);
+    others.sort_by_key(|item| place(before, item));
+    let (mut named, mut others) = (named.into_iter().map(|(_, item)| item).peekable(), others.into_iter().peekable());
+    loop {
+        let other_first = match (named.peek(), others.peek()) {
+            (Some(named), Some(other)) => {
+                matches!((place(before, other), place(before, named)), (Some(other), Some(named)) if other < named)
+            }
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let Some(item) = (if other_first { others.next() } else { named.next() }) else { return };
+        list.push(item);
     }
 }
 

@@ -63,4 +63,4 @@ pub use resource::{Column, CustomResource, Resource};
 pub use selector::LabelSelector;
 pub use server::{Config, Server};
 pub use store::{Key, Store};
-pub use structural::Schemas;
+pub use structural::{Schemas, rules_left_out};

@@ -27,7 +27,11 @@ impl Scope {
             namespace: target.namespace.clone(),
             name: target.name.clone(),
             labels: LabelSelector::parse(query.get("labelSelector").unwrap_or(""))?,
-            fields: FieldSelector::parse(query.get("fieldSelector").unwrap_or(""), &target.resource.kind)?,
+            fields: FieldSelector::parse(
+                query.get("fieldSelector").unwrap_or(""),
+                &target.resource.kind,
+                target.resource.is_custom(),
+            )?,
         })
     }
 

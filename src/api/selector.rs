@@ -167,7 +167,8 @@ fn selectable(kind: &str) -> &'static [&'static str] {
 impl FieldSelector {
     /// Parses a selector for objects of `kind`. A field that Kubernetes does not index is a 400, as
     /// in a cluster.
-    pub fn parse(text: &str, kind: &str) -> Result<FieldSelector, Failure> {
+    pub fn parse(text: &str, kind: &str, custom: bool) -> Result<FieldSelector, Failure> {
+        let known = if custom { &[] } else { selectable(kind) };
         let mut tests = Vec::new();
         for part in text.split(',').filter(|p| !p.trim().is_empty()) {
             let split = |sign: &str| part.split_once(sign).map(|(k, v)| (k.trim(), v.trim()));
@@ -179,9 +180,14 @@ impl FieldSelector {
                     return Err(Failure::bad_request(why));
                 }
             };
-            if !["metadata.name", "metadata.namespace"].contains(&field) && !selectable(kind).contains(&field) {
-                let what = format!("field label not supported: {field}");
-                return Err(Failure::bad_request(what));
+            if !["metadata.name", "metadata.namespace"].contains(&field) && !known.contains(&field) {
+                return Err(Failure::bad_request(if custom || !known.is_empty() {
+                    format!("field label not supported: {field}")
+                } else {
+                    format!(
+                        "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
+                }));
             }
             tests.push((field.to_string(), equal, unescape(value)));
         }
@@ -237,8 +243,13 @@ mod tests {
     #[test]
     fn field_selectors_know_their_fields() {
         let pod = json!({ "metadata": { "name": "a" }, "status": { "phase": "Running" } });
-        assert!(FieldSelector::parse("metadata.name=a,status.phase!=Failed", "Pod").unwrap().matches(&pod));
-        let error = FieldSelector::parse("spec.image=x", "Pod").unwrap_err();
+        assert!(FieldSelector::parse("metadata.name=a,status.phase!=Failed", "Pod", false).unwrap().matches(&pod));
+        let error = FieldSelector::parse("spec.image=x", "Pod", false).unwrap_err();
         assert_eq!((error.code, error.message.as_str()), (400, "field label not supported: spec.image"));
+        let error = FieldSelector::parse("data.color=blue", "ConfigMap", false).unwrap_err().message;
+        assert_eq!(
+            error,
+            r#""data.color" is not a known field selector: only "metadata.name", "metadata.namespace""#
+        );
     }
 }

@@ -36,7 +36,7 @@ pub struct Server {
 
 impl Server {
     /// Starts serving on the current Tokio runtime. The namespaces `default`, `kube-system`,
-    /// `kube-public` and `kube-node-lease` exist from the start.
+    /// `kube-public` and `kube-node-lease` exist from the start, and the Service `kubernetes`.
     ///
     /// Fails if the listener is not on loopback or a PEM is unusable.
     pub fn start(config: Config, kubelet: Arc<dyn Kubelet>) -> io::Result<Server> {
@@ -56,6 +56,12 @@ impl Server {
             server
                 .seed(serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))?;
         }
+        // The API's own address within the cluster.
+        server.seed(serde_json::json!({ "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": "kubernetes", "namespace": "default",
+                "labels": { "component": "apiserver", "provider": "kubernetes" } },
+            "spec": { "clusterIP": "10.96.0.1",
+                "ports": [{ "name": "https", "port": 443, "targetPort": address.port() }] } }))?;
         for resource in &config.custom_resources {
             server.seed(crd::definition(resource))?;
         }

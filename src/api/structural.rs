@@ -113,7 +113,37 @@ fn fill_below(schema: &Value, value: &mut Value, depth: usize) {
 pub fn check(schema: &Value, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     check_value(schema, object, "", true, &mut causes, 0);
+    if has_rules(schema) {
+        causes.extend(rules_left_out(&causes));
+    }
     causes
+}
+
+/// Whether the schema has CEL rules somewhere.
+fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => fields.iter().any(|(name, value)| name == "x-kubernetes-validations" || has_rules(value)),
+        Value::Array(items) => items.iter().any(has_rules),
+        _ => false,
+    }
+}
+
+/// What is said in place of the CEL rules, which are not tried on an object whose form is wrong.
+pub fn rules_left_out(causes: &[Cause]) -> Option<Cause> {
+    const BLOCKING: [&str; 5] = [
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    ];
+    causes.iter().any(|cause| BLOCKING.contains(&cause.reason)).then(|| Cause {
+        field: "<nil>".into(),
+        reason: "FieldValueInvalid",
+        message: "Invalid value: null: some validation rules were not checked because the object was invalid; correct \
+                  the existing errors to complete validation"
+            .into(),
+    })
 }
 
 fn check_value(schema: &Value, value: &Value, path: &str, root: bool, causes: &mut Vec<Cause>, depth: usize) {
@@ -180,17 +210,17 @@ fn check_fields(
     depth: usize,
 ) {
     let below = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
-    for name in object::list(schema, &["required"]).iter().filter_map(Value::as_str) {
-        if !fields.contains_key(name) {
-            causes.push(Cause::required(&below(name), ""));
-        }
-    }
     for (name, value) in fields {
         if root && ["apiVersion", "kind", "metadata"].contains(&name.as_str()) {
             continue;
         }
         if let Some(known) = schema["properties"].get(name).or_else(|| additional(schema)) {
             check_value(known, value, &below(name), false, causes, depth + 1);
+        }
+    }
+    for name in object::list(schema, &["required"]).iter().filter_map(Value::as_str) {
+        if !fields.contains_key(name) {
+            causes.push(Cause::required(&below(name), ""));
         }
     }
 }

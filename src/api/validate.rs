@@ -271,6 +271,10 @@ fn service(body: &Value, causes: &mut Vec<Cause>) {
         } else {
             port_number(port, "port", &at, causes);
         }
+        if object::number(port, &["targetPort"]).is_some_and(|n| !(1..=65535).contains(&n)) {
+            let detail = "must be between 1 and 65535, inclusive";
+            causes.push(Cause::invalid(&format!("{at}.targetPort"), &port["targetPort"], detail));
+        }
         let name = object::text(port, &["name"]);
         if ports.len() > 1 && name.is_empty() {
             causes.push(Cause::required(&format!("{at}.name"), ""));

@@ -49,6 +49,8 @@ pub enum Word {
 pub enum BootError {
     #[error("this machine cannot run the lab: {0}")]
     Machine(String),
+    #[error("{0}")]
+    Parts(String),
     #[error("the lab did not come up: {0}")]
     Lab(String),
     #[error("cannot {0}: {1}")]
@@ -65,6 +67,8 @@ pub struct Start {
     pub ready_within: Duration,
     /// With an ingress gateway and an outside client.
     pub ingress: bool,
+    /// Before those that the environment names.
+    pub real: RealParts,
 }
 
 /// The boot takes a second or two; a machine under load many times as long.
@@ -79,7 +83,8 @@ impl Start {
 
     pub fn with(program: &Path) -> Start {
         let context = super::kubeconfig::context_name(super::kept::DEFAULT_NAME);
-        Start { program: program.to_owned(), context, ready_within: READY_WITHIN, ingress: false }
+        let real = RealParts::default();
+        Start { program: program.to_owned(), context, ready_within: READY_WITHIN, ingress: false, real }
     }
 }
 
@@ -128,9 +133,9 @@ impl Lab {
                 .await
                 .map_err(|error| BootError::Machine(error.to_string()))?
                 .map_err(|error| BootError::Machine(error.to_string()))?;
-        let real = RealParts::of_environment().map_err(BootError::Machine)?;
+        let Start { program, context, ready_within, ingress, real } = start;
+        let real = real.or_of_environment().map_err(BootError::Parts)?;
         let folder = Folder::create().map_err(|error| BootError::Io("make the lab's folder", error))?;
-        let Start { program, context, ready_within, ingress } = start;
         let options = Options { envoy: envoy.path, real, context, ready_within, ingress };
         let options = serde_json::to_string(&options).map_err(|e| BootError::Lab(e.to_string()))?;
         write_private(&folder.path().join(OPTIONS), &options)

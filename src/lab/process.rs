@@ -4,6 +4,7 @@
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use super::terminal::Terminal;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -33,6 +34,8 @@ pub struct ProcessSpec {
     pub cwd: Option<PathBuf>,
     /// Whether standard input is a pipe; else it is at its end from the start.
     pub stdin: bool,
+    /// A terminal in place of pipes: standard input is there then, and standard error comes with the output.
+    pub tty: bool,
 }
 
 /// A process that could not be started.
@@ -76,6 +79,8 @@ pub struct Process {
     pub stdin: Option<ChildStdin>,
     pub stdout: Option<ChildStdout>,
     pub stderr: Option<ChildStderr>,
+    /// Present if asked for.
+    pub terminal: Option<Terminal>,
 }
 
 impl Process {
@@ -86,19 +91,40 @@ impl Process {
         let mut command = Command::new(&program);
         command.args(&spec.argv[1..]).env_clear().envs(spec.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(spec.cwd.as_deref().unwrap_or(Path::new("/")));
-        command.arg0(&name).process_group(0).kill_on_drop(true);
-        command.stdin(if spec.stdin { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = {
+        command.arg0(&name).kill_on_drop(true);
+        let failed = |source| SpawnError::Failed { program: name.clone(), source };
+        let terminal = match spec.tty {
+            // A new session is a process group too.
+            true => Some(Terminal::open(&mut command).map_err(failed)?),
+            false => {
+                command.process_group(0).stdin(if spec.stdin { Stdio::piped() } else { Stdio::null() });
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                None
+            }
+        };
+        let child = {
             // Returns when the program runs, or could not be.
             let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
-            command.spawn().map_err(|source| SpawnError::Failed { program: name, source })?
+            command.spawn().map_err(failed)?
         };
         // A child just started, whose end nobody has waited for, has its id.
         let group = child.id().unwrap_or_default() as i32;
         live.change(|groups| groups.insert(group));
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        Ok(Process { child, group, live, stdin, stdout, stderr })
+        // The far end is the process's alone: the output ends with the last that has it.
+        drop(command);
+        let mut process = Process { group, live, stdin: None, stdout: None, stderr: None, terminal, child };
+        match &process.terminal {
+            Some(terminal) => {
+                let (stdin, stdout) = terminal.streams().map_err(failed)?;
+                (process.stdin, process.stdout) = (Some(stdin), Some(stdout));
+            }
+            None => {
+                let child = &mut process.child;
+                (process.stdin, process.stdout) = (child.stdin.take(), child.stdout.take());
+                process.stderr = child.stderr.take();
+            }
+        }
+        Ok(process)
     }
 
     /// The process's number in the lab.

@@ -4,6 +4,7 @@
 use super::account_admission::AccountAdmission;
 use super::authority::{Authority, Identity, Leaf};
 use super::boot::{KUBECONFIG, OPTIONS, Options, SUBCOMMAND, Word};
+use super::events::Recorder;
 use super::fabric::Fabric;
 use super::folder::write_private;
 use super::internet::Internet;
@@ -132,8 +133,10 @@ async fn boot(folder: &Path) -> Result<Running, String> {
     let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
     let network = network::start(client.clone(), fabric.clone(), internet, Arc::new(log));
 
+    let events = Recorder::start(client.clone(), "kubelet", NODE, Arc::new(log));
     tokio::spawn(controllers::run(controllers::Config {
         client: client.clone(),
+        events: events.clone(),
         node: NODE.to_string(),
         api_root_pem: api_ca.root_pem(),
         mesh_root_pem: options.real.istiod.is_none().then(|| mesh_ca.root_pem()),
@@ -173,6 +176,7 @@ async fn boot(folder: &Path) -> Result<Running, String> {
 
     tokio::spawn(agent.run(NodeConfig {
         client: client.clone(),
+        events,
         fabric,
         folder: folder.to_owned(),
         envoy: options.envoy,

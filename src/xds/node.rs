@@ -7,6 +7,7 @@ use super::message::{DiscoveryRequest, DiscoveryResponse};
 use super::resource::{Resource, ResourceType, Resources, Set};
 use super::status::{NodeStatus, Rejection};
 use super::subscription::{Answer, Subscription};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -37,8 +38,11 @@ impl Node {
         let before = before.unwrap_or_default();
         let (mut wanted, mut refused, mut changed) = (BTreeMap::new(), Vec::new(), first);
         for kind in ResourceType::ALL {
-            let offered: Vec<Resource> = resources.take(kind);
+            let mut offered: Vec<Resource> = resources.take(kind);
             let old = before.get(&kind).cloned().unwrap_or_default();
+            if kind == ResourceType::Route {
+                offered.extend(self.emptied(&old, &offered));
+            }
             let (set, errors) = Set::new(kind, offered, &old);
             refused.extend(errors.into_iter().map(|error| format!("{}: {error}", kind.service())));
             if set.same_as(&old) {
@@ -58,6 +62,22 @@ impl Node {
             self.version = version;
         }
         changed
+    }
+
+    /// Routes that are no more, but are still asked for: a listener that drains goes on asking. Without an answer Envoy
+    /// would keep them as they were; as istiod does, it is told that nothing is in them.
+    fn emptied(&self, old: &Set, offered: &[Resource]) -> Vec<Resource> {
+        let streams = self.streams.values();
+        let asked: BTreeSet<&String> =
+            streams.filter_map(|stream| stream.types.get(&ResourceType::Route)).flat_map(|s| &s.names).collect();
+        let gone = asked.into_iter().filter(|name| {
+            old.by_name.contains_key(*name) && !offered.iter().any(|resource| resource.name == **name)
+        });
+        let empty = |name: &String| Resource {
+            name: name.clone(),
+            body: Arc::new(json!({ "name": name, "virtualHosts": [], "validateClusters": false })),
+        };
+        gone.map(empty).collect()
     }
 
     /// Opens a stream; an older aggregated one of the same node ends (its Envoy was replaced).
@@ -218,7 +238,7 @@ mod tests {
     use super::super::message;
     use super::super::resource::ResourceType::{Cluster, Endpoint, Listener, Route, Secret};
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     /// A node with one ADS stream, and Envoy's side of it.
@@ -406,6 +426,23 @@ mod tests {
         let mut changed = world(&["a"], "1s");
         Arc::make_mut(&mut changed.endpoints[0].body)["endpoints"] = json!([{"priority": 1}]);
         assert_eq!(told(&pair.set(changed)), [(Endpoint, 1)]);
+    }
+
+    #[test]
+    fn a_route_that_is_gone_and_still_asked_for_is_sent_empty() {
+        let route = resource(Route, "name", "r", json!({"virtualHosts": [{"name": "v", "domains": ["*"]}]}));
+        let mut pair = settled();
+        pair.set(Resources { routes: vec![route], ..world(&["a"], "1s") });
+        let sent = pair.say(Route, "", &["r"], None);
+        pair.say(Route, &sent[0].nonce, &["r"], None);
+        let sent = pair.set(world(&["a"], "1s"));
+        assert_eq!(told(&sent), [(Route, 1)]);
+        let (_, body) = &pair.node.wanted_of(Route)[0];
+        assert_eq!(*body, json!({"name": "r", "virtualHosts": [], "validateClusters": false}));
+        // The listener is gone: nobody asks any more.
+        pair.say(Route, &sent[0].nonce, &["other"], None);
+        pair.set(world(&["a"], "2s"));
+        assert!(pair.node.wanted_of(Route).is_empty());
     }
 
     #[test]

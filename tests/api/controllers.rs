@@ -2,6 +2,7 @@
 
 use crate::lab::{Lab, start};
 use egress_scn::lab::controllers;
+use egress_scn::lab::events::Recorder;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount};
@@ -30,6 +31,8 @@ pub fn running() -> Running {
     let mut tasks = JoinSet::new();
     tasks.spawn(controllers::run(controllers::Config {
         client: lab.client.clone(),
+        // Other writers' namespaces end while it writes.
+        events: Recorder::start(lab.client.clone(), "kubelet", "lab", Arc::new(|_: &str| {})),
         node: "lab".into(),
         api_root_pem: lab.ca.clone(),
         mesh_root_pem: Some("mesh".into()),

@@ -37,6 +37,7 @@ impl Kubelet for Host {
                 stdout: Box::new(child.stdout.take().unwrap()),
                 stderr: Box::new(child.stderr.take().unwrap()),
                 exit: async move { Ok(child.wait().await?.code().unwrap_or(128 + 9)) }.boxed(),
+                resize: None,
             })
         }
         .boxed()

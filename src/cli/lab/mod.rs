@@ -46,6 +46,29 @@ pub struct Up {
     /// Give up when nothing has happened for so many seconds while pods start.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: u64,
+    #[command(flatten)]
+    parts: Parts,
+}
+
+/// Each is a path, and goes before its environment variable.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Real parts in place of the lab's own")]
+pub struct Parts {
+    /// istiod's program, pilot-discovery [env: EGRESS_SCN_ISTIOD].
+    #[arg(long, value_name = "PATH")]
+    istiod: Option<PathBuf>,
+    /// kube-apiserver, which wants the next two [env: EGRESS_SCN_KUBE_APISERVER].
+    #[arg(long, value_name = "PATH")]
+    kube_apiserver: Option<PathBuf>,
+    /// etcd, for the kube-apiserver [env: EGRESS_SCN_ETCD].
+    #[arg(long, value_name = "PATH")]
+    etcd: Option<PathBuf>,
+    /// kube-controller-manager, for garbage collection and the end of namespaces [env: EGRESS_SCN_KUBE_CONTROLLER_MANAGER].
+    #[arg(long, value_name = "PATH")]
+    kube_controller_manager: Option<PathBuf>,
+    /// Istio's CustomResourceDefinitions (crd-all.gen.yaml), for the kube-apiserver [env: EGRESS_SCN_ISTIO_CRDS].
+    #[arg(long, value_name = "FILE")]
+    istio_crds: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

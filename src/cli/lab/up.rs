@@ -1,9 +1,11 @@
 //! `lab up`: in this terminal, or left behind by `--detach`.
 
-use super::Up;
+use super::{Parts, Up};
 use crate::cli::{fail, interrupted};
 use crate::lab::boot::Word;
 use crate::lab::kept::keeper::{End, KeepError, Keeper, Keeping};
+use crate::lab::real::RealParts;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,11 +13,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 
 impl Up {
     fn keeping(&self) -> Keeping {
-        // The keeper of a detached lab may stand elsewhere.
-        let kubeconfig =
-            self.kubeconfig.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
         let ready_within = Duration::from_secs(self.wait);
-        Keeping { name: self.name.clone(), detached: self.detach, kubeconfig, ready_within, ingress: self.ingress }
+        let kubeconfig = self.kubeconfig.as_ref().map(|path| absolute(path));
+        let real = self.parts.real();
+        let (detached, ingress) = (self.detach, self.ingress);
+        Keeping { name: self.name.clone(), detached, kubeconfig, ready_within, ingress, real }
     }
 
     /// What a user does next.
@@ -27,6 +29,37 @@ impl Up {
             given => format!("  export KUBECONFIG={}\n", given.as_deref().unwrap_or(kubeconfig).display()),
         };
         format!("The lab is up. {end}\n\n{lines}  kubectl get pods -A\n\nor: egress-scn lab shell{name}\n")
+    }
+}
+
+/// The keeper of a detached lab stands elsewhere.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+impl Parts {
+    fn real(&self) -> RealParts {
+        let path = |given: &Option<PathBuf>| given.as_deref().map(absolute);
+        RealParts {
+            kube_apiserver: path(&self.kube_apiserver),
+            etcd: path(&self.etcd),
+            kube_controller_manager: path(&self.kube_controller_manager),
+            istiod: path(&self.istiod),
+            istio_crds: path(&self.istio_crds),
+        }
+    }
+
+    /// The same, for the command line of the keeper.
+    fn words(&self) -> Vec<OsString> {
+        let options = [
+            ("--istiod", &self.istiod),
+            ("--kube-apiserver", &self.kube_apiserver),
+            ("--etcd", &self.etcd),
+            ("--kube-controller-manager", &self.kube_controller_manager),
+            ("--istio-crds", &self.istio_crds),
+        ];
+        let given = options.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        given.flat_map(|(option, path)| [option.into(), absolute(path).into_os_string()]).collect()
     }
 }
 
@@ -78,6 +111,7 @@ pub async fn detached(up: Up) -> i32 {
         command.arg("--kubeconfig").arg(file);
     }
     command.args(up.ingress.then_some("--ingress"));
+    command.args(up.parts.words());
     // Nothing of this terminal stays with the keeper: its input tells it that we are here, its output us how far it is.
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = match child {

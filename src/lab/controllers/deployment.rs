@@ -81,7 +81,7 @@ impl Controller {
             self.create(name, &deployment, &hash, &sets, revision).await;
         }
         for (set, replicas) in plan(&deployment, &hash, &own(self)) {
-            self.scale(&set, replicas).await;
+            self.scale(&deployment, &set, replicas).await;
         }
         let sets = own(self);
         self.forget_old(&deployment, &hash, &sets).await;
@@ -118,6 +118,9 @@ impl Controller {
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         match api.create(&params, &set).await {
             Ok(set) => {
+                if first > 0 {
+                    self.tell(d, &name_of(&set).1, 0, first);
+                }
                 self.sets.learn(set);
                 let note = json!({ "metadata": { "annotations": { REVISION: revision.to_string() } } });
                 let api: Api<Deployment> = Api::namespaced(self.config.client.clone(), &name.0);
@@ -139,13 +142,20 @@ impl Controller {
         }
     }
 
-    async fn scale(&mut self, set: &ReplicaSet, replicas: i32) {
+    fn tell(&self, d: &Deployment, set: &str, before: i32, after: i32) {
+        let way = if after > before { "up" } else { "down" };
+        let message = format!("Scaled {way} replica set {set} from {before} to {after}");
+        self.config.events.of("deployment-controller").normal(d, "ScalingReplicaSet", message);
+    }
+
+    async fn scale(&mut self, d: &Deployment, set: &ReplicaSet, count: i32) {
         let name = name_of(set);
         let api: Api<ReplicaSet> = Api::namespaced(self.config.client.clone(), &name.0);
         let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        match api.patch(&name.1, &params, &Patch::Merge(json!({ "spec": { "replicas": replicas } }))).await {
-            Ok(set) => {
-                self.sets.learn(set);
+        match api.patch(&name.1, &params, &Patch::Merge(json!({ "spec": { "replicas": count } }))).await {
+            Ok(scaled) => {
+                self.tell(d, &name.1, replicas(set), count);
+                self.sets.learn(scaled);
             }
             Err(error) if is_overtaken(&error) => {}
             Err(error) => self.config.complain(&format!("scaling ReplicaSet {}/{}", name.0, name.1), &error),

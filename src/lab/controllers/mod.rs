@@ -11,6 +11,7 @@ mod reconcile;
 mod replica_set;
 mod scheduler;
 
+use crate::lab::events::Recorder;
 use std::sync::Arc;
 
 /// The field manager of the controllers' writes.
@@ -20,6 +21,7 @@ const MANAGER: &str = "kube-controller-manager";
 #[derive(Clone)]
 pub struct Config {
     pub client: kube::Client,
+    pub events: Recorder,
     /// The lab's single node.
     pub node: String,
     /// The API server's CA: `kube-root-ca.crt` in each namespace.

@@ -1,5 +1,5 @@
-//! What each namespace gets: ServiceAccount `default`, ConfigMaps `kube-root-ca.crt` and
-//! `istio-ca-root-cert`. They come back when they are deleted or changed.
+//! What each namespace gets: ServiceAccount `default`, ConfigMaps `kube-root-ca.crt` and, as from istiod,
+//! `istio-ca-root-cert` and `istio-ca-crl`. They come back when they are deleted or changed.
 
 use super::mirror::events;
 use super::{Config, MANAGER};
@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const ACCOUNT: &str = "default";
 const API_ROOT: &str = "kube-root-ca.crt";
 const MESH_ROOT: &str = "istio-ca-root-cert";
+const MESH_REVOKED: &str = "istio-ca-crl";
 
 enum News {
     Namespace(Event<Namespace>),
@@ -34,6 +35,7 @@ pub async fn run(config: Config) {
         events(Api::<ServiceAccount>::all(client.clone()), named(ACCOUNT)).map(|e| news(e, News::Account)).boxed(),
         events(Api::<ConfigMap>::all(client.clone()), named(API_ROOT)).map(|e| news(e, News::Roots)).boxed(),
         events(Api::<ConfigMap>::all(client.clone()), named(MESH_ROOT)).map(|e| news(e, News::Roots)).boxed(),
+        events(Api::<ConfigMap>::all(client.clone()), named(MESH_REVOKED)).map(|e| news(e, News::Roots)).boxed(),
     ]);
     let mut active: BTreeSet<String> = BTreeSet::new();
     while let Some(event) = all.next().await {
@@ -70,7 +72,7 @@ pub async fn run(config: Config) {
 
 async fn restore(config: &Config, active: &BTreeSet<String>, map: &ConfigMap) {
     let namespace = map.metadata.namespace.clone().unwrap_or_default();
-    let other = map.metadata.name.as_deref() == Some(MESH_ROOT) && config.mesh_root_pem.is_none();
+    let other = map.metadata.name.as_deref() != Some(API_ROOT) && config.mesh_root_pem.is_none();
     if active.contains(&namespace) && !other {
         make_roots(config, &namespace, map.metadata.name.as_deref().unwrap_or("")).await;
     }
@@ -79,7 +81,7 @@ async fn restore(config: &Config, active: &BTreeSet<String>, map: &ConfigMap) {
 async fn fill(config: &Config, namespace: &str) {
     tokio::join!(make_account(config, namespace), make_roots(config, namespace, API_ROOT), async {
         if config.mesh_root_pem.is_some() {
-            make_roots(config, namespace, MESH_ROOT).await;
+            tokio::join!(make_roots(config, namespace, MESH_ROOT), make_roots(config, namespace, MESH_REVOKED));
         }
     },);
 }
@@ -87,6 +89,8 @@ async fn fill(config: &Config, namespace: &str) {
 fn data(config: &Config, name: &str) -> BTreeMap<String, String> {
     let (key, pem) = match name {
         API_ROOT => ("ca.crt", config.api_root_pem.clone()),
+        // The lab's mesh CA revokes nothing.
+        MESH_REVOKED => ("ca-crl.pem", String::new()),
         _ => ("root-cert.pem", config.mesh_root_pem.clone().unwrap_or_default()),
     };
     BTreeMap::from([(key.to_string(), pem)])
@@ -94,9 +98,12 @@ fn data(config: &Config, name: &str) -> BTreeMap<String, String> {
 
 async fn make_roots(config: &Config, namespace: &str, name: &str) {
     let api: Api<ConfigMap> = Api::namespaced(config.client.clone(), namespace);
-    let manager = if name == API_ROOT { MANAGER } else { "pilot-discovery" };
-    let map =
+    let mut map =
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": data(config, name) });
+    let manager = if name == API_ROOT { MANAGER } else { "pilot-discovery" };
+    if name != API_ROOT {
+        map["metadata"]["labels"] = json!({ "istio.io/config": "true" });
+    }
     let done = api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(&map)).await;
     report(config, namespace, name, done.err());
 }

@@ -19,6 +19,9 @@ enum News {
     Trouble(String),
 }
 
+/// Who tells.
+const COMPONENT: &str = "replicaset-controller";
+
 struct Controller {
     config: Config,
     sets: Mirror<ReplicaSet>,
@@ -63,7 +66,7 @@ impl Reconciler for Controller {
         if pods.len() < wanted {
             failure = self.create(name, &set, wanted - pods.len()).await;
         } else if pods.len() > wanted {
-            self.delete(name, &pods, pods.len() - wanted).await;
+            self.delete(name, &set, &pods, pods.len() - wanted).await;
         }
         let made = failure.is_none();
         self.write_status(name, &set, &uid, failure).await;
@@ -78,9 +81,11 @@ impl Controller {
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let made = futures::future::join_all((0..count).map(|_| api.create(&params, &pod))).await;
         let mut failure = None;
+        let events = self.config.events.of(COMPONENT);
         for result in made {
             match result {
                 Ok(pod) => {
+                    events.normal(set, "SuccessfulCreate", format!("Created pod: {}", name_of(&pod).1));
                     self.pods.learn(pod);
                 }
                 Err(error) if is_overtaken(&error) => {}
@@ -91,10 +96,13 @@ impl Controller {
                 }
             }
         }
+        if let Some(why) = &failure {
+            events.warning(set, "FailedCreate", format!("Error creating: {why}"));
+        }
         failure
     }
 
-    async fn delete(&mut self, name: &Name, pods: &[Arc<Pod>], count: usize) {
+    async fn delete(&mut self, name: &Name, set: &ReplicaSet, pods: &[Arc<Pod>], count: usize) {
         let api: Api<Pod> = Api::namespaced(self.config.client.clone(), &name.0);
         let mut order: Vec<&Arc<Pod>> = pods.iter().collect();
         // Those that are not ready go first, then the youngest.
@@ -108,14 +116,18 @@ impl Controller {
             async move { api.delete(&pod.1, &params).await }
         });
         let done = futures::future::join_all(deletions).await;
+        let events = self.config.events.of(COMPONENT);
         for ((pod, _), result) in chosen.iter().zip(done) {
             match result {
-                Ok(either) => match either.left() {
-                    Some(ending) if ending.metadata.deletion_timestamp.is_some() => {
-                        self.pods.learn(ending);
+                Ok(either) => {
+                    events.normal(set, "SuccessfulDelete", format!("Deleted pod: {}", pod.1));
+                    match either.left() {
+                        Some(ending) if ending.metadata.deletion_timestamp.is_some() => {
+                            self.pods.learn(ending);
+                        }
+                        _ => self.pods.forget(pod),
                     }
-                    _ => self.pods.forget(pod),
-                },
+                }
                 Err(error) if is_overtaken(&error) => self.pods.forget(pod),
                 Err(error) => self.config.complain(&format!("deleting pod {}/{}", pod.0, pod.1), &error),
             }

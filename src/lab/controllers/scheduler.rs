@@ -36,10 +36,13 @@ async fn bind(config: &Config, pod: &Pod) {
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(binding.to_string().into_bytes());
     let Ok(request) = request else { return };
-    if let Err(error) = config.client.request::<Value>(request).await
-        && !super::is_overtaken(&error)
-    {
-        config.complain(&format!("scheduling pod {namespace}/{name}"), &error);
+    match config.client.request::<Value>(request).await {
+        Ok(_) => {
+            let message = format!("Successfully assigned {namespace}/{name} to {}", config.node);
+            config.events.of("default-scheduler").normal(pod, "Scheduled", message);
+        }
+        Err(error) if super::is_overtaken(&error) => {}
+        Err(error) => config.complain(&format!("scheduling pod {namespace}/{name}"), &error),
     }
 }
 

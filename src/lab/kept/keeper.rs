@@ -3,6 +3,7 @@
 use super::{Record, SOCKET};
 use crate::lab::boot::{BootError, Lab, Prepared, Start};
 use crate::lab::kubeconfig;
+use crate::lab::real::RealParts;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub struct Keeping {
     pub ready_within: Duration,
     /// With an ingress gateway and an outside client.
     pub ingress: bool,
+    pub real: RealParts,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +72,8 @@ impl Keeper {
             kubeconfig::check(file).map_err(|error| KeepError::Kubeconfig(file.clone(), error))?;
         }
         let context = kubeconfig::context_name(&keeping.name);
-        let Keeping { ready_within, ingress, .. } = keeping;
-        let start = Start { context, ready_within, ingress, ..Start::new()? };
+        let Keeping { ready_within, ingress, real, .. } = keeping;
+        let start = Start { context, ready_within, ingress, real, ..Start::new()? };
         let prepared = Lab::prepare(start, progress).await?;
         let record = Record {
             name: keeping.name.clone(),

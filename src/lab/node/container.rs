@@ -5,6 +5,7 @@ use super::log_store::LogStore;
 use super::pod::Pod;
 use super::status::Phase;
 use super::{NodeConfig, environment, probe};
+use crate::lab::events::Recorder;
 use crate::lab::pilot::{MONITORING_PORT, XDS_TLS_PORT};
 use crate::lab::process::{Process, ProcessSpec};
 use crate::lab::sandbox::Sandbox;
@@ -68,11 +69,14 @@ pub async fn keep_running(container: Arc<Container>, pod: Arc<Pod>, config: Arc<
         }
     };
     let mut ending = pod.ending.subscribe();
+    let name = &container.spec.name;
+    let events = config.events_of(&pod, name);
     loop {
         let since = Timestamp::now();
         let exit = match run(&container, &pod, &config).await {
             Ok(exit) => exit,
             Err(Fault { reason, message }) => {
+                events.warning(&pod.object, "Failed", format!("Error: {message}"));
                 pod.set_state(&container.spec.name, Phase::Waiting { reason, message });
                 128
             }
@@ -92,6 +96,8 @@ pub async fn keep_running(container: Arc<Container>, pod: Arc<Pod>, config: Arc<
             n => Duration::from_secs(10).saturating_mul(1 << (n - 2).min(6)).min(MAX_BACK_OFF),
         };
         if !back_off.is_zero() {
+            let of = format!("{} in pod {}_{}({})", name, pod.name, pod.namespace, pod.uid);
+            events.warning(&pod.object, "BackOff", format!("Back-off restarting failed container {of}"));
             let message = format!("back-off {back_off:?} restarting failed container (exit code {exit})");
             pod.set_state(&container.spec.name, Phase::Waiting { reason: "CrashLoopBackOff", message });
         }
@@ -99,6 +105,14 @@ pub async fn keep_running(container: Arc<Container>, pod: Arc<Pod>, config: Arc<
             return;
         }
     }
+}
+
+/// What a kubelet tells when it starts a container. Images are always there.
+pub fn tell_start(events: &Recorder, pod: &core::Pod, container: &core::Container) {
+    let (name, image) = (&container.name, container.image.as_deref().unwrap_or_default());
+    events.normal(pod, "Pulled", format!("Container image \"{image}\" already present on machine"));
+    events.normal(pod, "Created", format!("Created container: {name}"));
+    events.normal(pod, "Started", format!("Started container {name}"));
 }
 
 /// Why a container does not run.
@@ -131,6 +145,7 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
                 let listener = listener.into_std().map_err(|error| failed(format!("cannot listen: {error}")))?;
                 (config.serve_pilot)(&pod.name, port, listener).map_err(failed)?;
             }
+            tell_start(&config.events_of(pod, &name), &pod.object, &container.spec);
             pod.set_state(&name, Phase::Running { since, ready: true });
             // The pilot lives as long as the lab.
             let _ = pod.ending.subscribe().wait_for(|ending| *ending).await;
@@ -149,12 +164,13 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
     };
     let mut signals = container.signals.subscribe();
     let cwd = container.spec.working_dir.clone().map(Into::into);
-    let mut process = sandbox.spawn(ProcessSpec { argv, env, cwd, stdin: false }).await.map_err(|error| Fault {
+    let mut process = sandbox.spawn(ProcessSpec { argv, env, cwd, ..ProcessSpec::default() }).await.map_err(|error| Fault {
         reason: "RunContainerError",
         message: format!("failed to start container \"{name}\": {error}"),
     })?;
     // The process outlives no sandbox: holding it here must not keep the pod's namespaces.
     drop(sandbox);
+    tell_start(&config.events_of(pod, &name), &pod.object, &container.spec);
     let proxy = container.program == Program::Proxy;
     let watched_by_probes =
         !proxy && (container.spec.readiness_probe.is_some() || container.spec.startup_probe.is_some());
@@ -173,7 +189,7 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
     // Envoy says itself when it is ready; its probes would ask the same.
     let probes = async {
         if !proxy && (watched_by_probes || container.spec.liveness_probe.is_some()) {
-            probe::watch(container.clone(), pod.clone(), since).await;
+            probe::watch(container.clone(), pod.clone(), since, config.events_of(pod, &container.spec.name)).await;
         }
         std::future::pending::<()>().await
     };
@@ -222,9 +238,10 @@ async fn run_istiod(
     let env = container.env().into_iter().chain(more).collect();
     let cwd = Some(pod.folder(config).join("home"));
     let api = istiod.lend_api(sandbox).await?;
-    let spawned = sandbox.spawn(ProcessSpec { argv, env, cwd, stdin: false }).await;
+    let spawned = sandbox.spawn(ProcessSpec { argv, env, cwd, ..ProcessSpec::default() }).await;
     let mut process = spawned.map_err(|error| error.to_string())?;
     let name = &container.spec.name;
+    tell_start(&config.events_of(pod, name), &pod.object, &container.spec);
     pod.set_state(name, Phase::Running { since, ready: false });
     pump(&container.log, &mut process, |_| true);
     let serving = async {

@@ -14,6 +14,7 @@ mod status;
 mod streams;
 mod volumes;
 
+use crate::lab::events::Recorder;
 use crate::lab::fabric::{FIRST_CLIENT, Fabric};
 use crate::lab::real::istiod::RealIstiod;
 use futures::StreamExt;
@@ -35,6 +36,7 @@ const FIRST_POD_IP: u32 = u32::from_be_bytes([10, 244, 0, 10]);
 /// What the agent works with.
 pub struct NodeConfig {
     pub client: kube::Client,
+    pub events: Recorder,
     pub fabric: Fabric,
     /// The lab's folder.
     pub folder: PathBuf,
@@ -56,6 +58,12 @@ pub struct NodeConfig {
 pub type ServePilot = Box<dyn Fn(&str, u16, std::net::TcpListener) -> std::io::Result<()> + Send + Sync>;
 
 impl NodeConfig {
+    /// Tells about a container of a pod.
+    fn events_of(&self, pod: &Pod, container: &str) -> Recorder {
+        let list = if pod.is_init(container) { "initContainers" } else { "containers" };
+        self.events.at(format!("spec.{list}{{{container}}}"))
+    }
+
     fn complain(&self, text: &str) {
         (self.log)(text);
     }
@@ -156,7 +164,7 @@ impl NodeAgent {
 async fn terminate(object: PodObject, pod: Option<Arc<Pod>>, config: Arc<NodeConfig>) {
     if let Some(pod) = pod {
         let seconds = object.metadata.deletion_grace_period_seconds.unwrap_or(30);
-        pod.stop(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))).await;
+        pod.stop(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)), &config).await;
         pod.end(&config);
     }
     let (Some(namespace), Some(name)) = (object.metadata.namespace, object.metadata.name) else { return };

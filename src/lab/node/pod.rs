@@ -201,7 +201,13 @@ impl Pod {
     /// Starts the pod; what cannot be had yet, a ConfigMap say, is asked for again as a kubelet does.
     async fn start_or_say(self: Arc<Self>, config: Arc<NodeConfig>) {
         let mut ending = self.ending.subscribe();
+        let mut told = String::new();
         while let Err((reason, message)) = self.start(&config).await {
+            if told != message {
+                let reason = if reason == "ContainerCreating" { "FailedMount" } else { "FailedCreatePodSandBox" };
+                config.events.warning(&self.object, reason, &message);
+                told.clone_from(&message);
+            }
             let spec = self.object.spec.as_ref();
             for container in spec.iter().flat_map(|spec| &spec.containers) {
                 self.set_state(&container.name, Phase::Waiting { reason, message: message.clone() });
@@ -221,6 +227,11 @@ impl Pod {
             match image::program(container.image.as_deref().unwrap_or_default(), &container.name) {
                 Ok(program) => programs.push((container, program)),
                 Err(message) => {
+                    let events = config.events_of(self, &container.name);
+                    let image = container.image.as_deref().unwrap_or_default();
+                    events.normal(&self.object, "Pulling", format!("Pulling image \"{image}\""));
+                    events.warning(&self.object, "Failed", message.replacen("failed", "Failed", 1));
+                    events.warning(&self.object, "Failed", "Error: ErrImagePull");
                     self.set_state(&container.name, Phase::Waiting { reason: "ErrImagePull", message });
                 }
             }
@@ -256,6 +267,7 @@ impl Pod {
         for (spec, program) in programs {
             if program == Program::Done {
                 let now = Timestamp::now();
+                container::tell_start(&config.events_of(self, &spec.name), &self.object, spec);
                 self.set_state(&spec.name, Phase::Ended { exit: 0, since: now, at: now });
                 continue;
             }
@@ -301,13 +313,18 @@ impl Pod {
     }
 
     /// Asks the pod's own containers to end, then its sidecars, and waits for each as long as the grace period lasts.
-    pub async fn stop(&self, grace: Duration) {
+    pub async fn stop(&self, grace: Duration, config: &NodeConfig) {
         self.ending.send_replace(true);
         let all: Vec<Arc<Container>> = self.containers().values().cloned().collect();
         let (sidecars, own): (Vec<_>, Vec<_>) = all.into_iter().partition(|c| self.is_init(&c.spec.name));
         let deadline = tokio::time::Instant::now() + grace;
         for group in [own, sidecars] {
             for container in &group {
+                if container.running() > 0 {
+                    let name = &container.spec.name;
+                    let events = config.events_of(self, name);
+                    events.normal(&self.object, "Killing", format!("Stopping container {name}"));
+                }
                 container.signal(Signal::SIGTERM);
             }
             for container in group.iter().filter(|container| container.running() > 0) {

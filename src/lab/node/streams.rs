@@ -32,24 +32,30 @@ impl Kubelet for NodeAgent {
             let container = pod.container(request.container.as_deref()).ok_or_else(|| {
                 refusal(404, format!("container not found (\"{}\")", request.container.clone().unwrap_or_default()))
             })?;
+            let mut env = container.env();
+            if request.tty && !env.iter().any(|(name, _)| name == "TERM") {
+                env.push(("TERM".into(), "xterm".into()));
+            }
             let spec = ProcessSpec {
                 argv: request.command.clone(),
-                env: container.env(),
+                env,
                 cwd: container.spec.working_dir.clone().map(Into::into),
                 stdin: request.stdin,
+                tty: request.tty,
             };
             let mut process = sandbox(&pod)?.spawn(spec).await.map_err(|error| {
                 let command = request.command.first().map_or("", String::as_str);
                 refusal(500, format!("failed to exec in container: unable to start \"{command}\": {error}"))
             })?;
-            let (Some(stdout), Some(stderr)) = (process.stdout.take(), process.stderr.take()) else {
+            let Some(stdout) = process.stdout.take() else {
                 return Err(refusal(500, "the process has no output"));
             };
-            let stdin = process.stdin.take();
+            let (stdin, stderr, terminal) = (process.stdin.take(), process.stderr.take(), process.terminal.take());
             Ok(ExecProcess {
                 stdin: stdin.map(|stdin| Box::new(stdin) as _),
                 stdout: Box::new(stdout),
-                stderr: Box::new(stderr),
+                stderr: stderr.map_or_else(|| Box::new(tokio::io::empty()) as _, |stderr| Box::new(stderr) as _),
+                resize: terminal.map(|terminal| Box::new(move |columns, rows| terminal.resize(columns, rows)) as _),
                 exit: Box::pin(async move { process.wait().await }),
             })
         })

@@ -70,20 +70,7 @@ impl DebugXds {
     }
 
     pub async fn serve(self, listener: std::net::TcpListener) {
-        if listener.set_nonblocking(true).is_err() {
-            return;
-        }
-        let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-        let mut connections = tokio::task::JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => { connections.spawn(self.clone().converse(stream)); }
-                    Err(_) => return,
-                },
-                Some(_) = connections.join_next() => {}
-            }
-        }
+        super::serve::serve(listener, |stream| self.clone().converse(stream)).await;
     }
 
     async fn converse(self, stream: TcpStream) {

@@ -15,6 +15,7 @@ pub(super) mod log;
 pub(super) mod objects;
 mod proxy;
 mod push;
+mod serve;
 mod store;
 pub(super) mod watch;
 

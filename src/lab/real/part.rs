@@ -25,7 +25,7 @@ impl Part {
         let failed = |error: &dyn std::fmt::Display| format!("starting {name}: {error}");
         let env =
             vec![("PATH".to_string(), "/usr/bin:/bin".to_string()), ("HOME".into(), folder.display().to_string())];
-        let spec = ProcessSpec { argv, env, cwd: Some(folder.to_owned()), stdin: false };
+        let spec = ProcessSpec { argv, env, cwd: Some(folder.to_owned()), ..ProcessSpec::default() };
         let mut process = Process::start(&spec, LiveProcesses::default()).map_err(|error| failed(&error))?;
         crate::lab::folder::write_private(&log, "").map_err(|error| failed(&error))?;
         for output in [

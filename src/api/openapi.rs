@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// As a kube-apiserver names the same: an `@` may not stand in an answer's type.
+const V2_ANSWERED: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 /// A `gnostic.openapi.v2.Document` that knows no kind: `swagger` 2.0 and `info` with title and version.
 const EMPTY_V2: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.34.0";
 
@@ -33,7 +35,7 @@ pub fn answer(ctx: &Context, request: &Request) -> Result<Option<Answer>, Failur
         ["openapi", "v3", "api", version] => document(ctx, "", version)?,
         ["openapi", "v3", "apis", group, version] => document(ctx, group, version)?,
         ["openapi", "v2"] if request.header(http::header::ACCEPT).contains(V2_PROTOBUF) => {
-            return Ok(Some(answer::with_type(200, V2_PROTOBUF, answer::full(EMPTY_V2))));
+            return Ok(Some(answer::with_type(200, V2_ANSWERED, answer::full(EMPTY_V2))));
         }
         // Clients look kinds up in v3, and here only those that v3 does not have.
         ["openapi", "v2"] => {

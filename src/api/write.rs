@@ -196,7 +196,10 @@ pub fn update_locked(
     if !causes.is_empty() {
         return Err(Failure::invalid(&resource.group, &resource.kind, &name, &causes));
     }
-    if resource.has_generation() && specification_changed(live, &new) {
+    // A Deployment's annotations count too: `apps/deployment.Strategy.PrepareForUpdate`.
+    let annotations = |o: &Value| object::at(o, &["metadata", "annotations"]).clone();
+    let annotated = resource.kind == "Deployment" && !resource.is_custom() && annotations(live) != annotations(&new);
+    if resource.has_generation() && (annotated || specification_changed(live, &new)) {
         let next = object::number(live, &["metadata", "generation"]).unwrap_or(0) + 1;
         object::metadata(&mut new).insert("generation".into(), json!(next));
     }

@@ -39,3 +39,4 @@ pub mod sandbox;
 pub mod server;
 pub mod supervisor;
 pub mod terminal;
+pub mod webhooks;

@@ -16,10 +16,11 @@ use super::real::istiod::RealIstiod;
 use super::real::{RealParts, istio_crds, webhook};
 use super::{
     api_door, base, controllers, doctor, istio_admission, istio_kinds, kubeconfig, lab_kinds, network, pod_server,
-    supervisor,
+    supervisor, webhooks,
 };
 use crate::api::listener::Tls;
 use crate::api::{self, KubeletServer};
+use serde_json::json;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -265,6 +266,10 @@ async fn start_api(
         ],
     };
     let server = api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
+    let service = |path: &str| json!({ "service": { "name": "istiod", "namespace": "istio-system", "path": path, "port": 443 } });
+    for configuration in webhooks::configurations(service, false) {
+        server.seed(configuration).map_err(|error| format!("registering the webhooks: {error}"))?;
+    }
 
     let client = write_kubeconfig(folder, context, address, ca, &admin).await?;
     Ok((Running::Own(server), client))

@@ -273,13 +273,15 @@ fn status(d: &Deployment, hash: &str, sets: &[Arc<ReplicaSet>]) -> Value {
     } else {
         condition("Progressing", true, "ReplicaSetUpdated", format!("ReplicaSet \"{set_name}\" is progressing."))
     };
+    // As in Go's `omitempty`.
+    let count = |n: i32| if n == 0 { Value::Null } else { json!(n) };
     json!({
         "observedGeneration": d.metadata.generation,
-        "replicas": total,
-        "updatedReplicas": updated,
-        "readyReplicas": ready,
-        "availableReplicas": usable,
-        "unavailableReplicas": (wanted.max(total) - usable).max(0),
+        "replicas": count(total),
+        "updatedReplicas": count(updated),
+        "readyReplicas": count(ready),
+        "availableReplicas": count(usable),
+        "unavailableReplicas": count((wanted.max(total) - usable).max(0)),
         "conditions": [available_condition, progressing],
     })
 }

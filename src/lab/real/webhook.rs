@@ -6,6 +6,7 @@ use crate::istio::validation::validate;
 use crate::lab::authority::{Authority, Leaf};
 use crate::lab::controllers::injection;
 use crate::lab::lab_kinds;
+use crate::lab::webhooks::{INJECT, VALIDATE, VALIDATE_LAB, configurations};
 use base64::Engine;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -13,17 +14,11 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 
-const INJECT: &str = "/inject";
-const VALIDATE: &str = "/validate";
-const VALIDATE_LAB: &str = "/validate-lab";
 /// An AdmissionReview holds two objects of at most 3 MiB.
 const MAX_BODY: usize = 8 * 1024 * 1024;
-/// The groups of Istio's kinds.
-const ISTIO_GROUPS: [&str; 4] =
-    ["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"];
 
 /// Serves the webhooks and registers them. They are served until the value is dropped.
 pub async fn start(client: &kube::Client, ca: &Authority) -> Result<Serving, String> {
@@ -37,41 +32,12 @@ pub async fn start(client: &kube::Client, ca: &Authority) -> Result<Serving, Str
     // A kube-apiserver shows webhooks no certificate. What is answered here is nobody's secret.
     let handler: listener::Handler = Arc::new(move |request, _| Box::pin(answer(asked.clone(), request)));
     let serving = listener::serve(listener, &tls, handler).map_err(|error| failed(&error))?;
-    for configuration in configurations(address, &ca.root_pem()) {
+    let bundle = base64::engine::general_purpose::STANDARD.encode(ca.root_pem());
+    let url = |path: &str| json!({ "url": format!("https://{address}{path}"), "caBundle": bundle });
+    for configuration in configurations(url, true) {
         register(client, &configuration).await.map_err(|error| format!("registering the webhooks: {error}"))?;
     }
     Ok(serving)
-}
-
-fn configurations(address: SocketAddr, ca_pem: &str) -> [Value; 2] {
-    let bundle = base64::engine::general_purpose::STANDARD.encode(ca_pem);
-    let webhook = |name: &str, path: &str, groups: &[&str], resources: &[&str], operations: &[&str]| {
-        json!({
-            "name": name,
-            "clientConfig": { "url": format!("https://{address}{path}"), "caBundle": bundle },
-            "rules": [{ "apiGroups": groups, "apiVersions": ["*"], "resources": resources, "operations": operations }],
-            "admissionReviewVersions": ["v1"],
-            "sideEffects": "None",
-            "failurePolicy": "Fail",
-        })
-    };
-    let labels = json!({ "istio.io/rev": "default" });
-    let group = "admissionregistration.k8s.io/v1";
-    [
-        json!({
-            "apiVersion": group, "kind": "MutatingWebhookConfiguration",
-            "metadata": { "name": "istio-sidecar-injector", "labels": labels },
-            "webhooks": [webhook("namespace.sidecar-injector.istio.io", INJECT, &[""], &["pods"], &["CREATE"])],
-        }),
-        json!({
-            "apiVersion": group, "kind": "ValidatingWebhookConfiguration",
-            "metadata": { "name": "istio-validator-istio-system", "labels": labels },
-            "webhooks": [
-                webhook("validation.istio.io", VALIDATE, &ISTIO_GROUPS, &["*"], &["CREATE", "UPDATE"]),
-                webhook("validation.lab.egress-scn.dev", VALIDATE_LAB, &[lab_kinds::GROUP], &["*"], &["CREATE", "UPDATE"]),
-            ],
-        }),
-    ]
 }
 
 async fn register(client: &kube::Client, configuration: &Value) -> Result<(), kube::Error> {

@@ -127,7 +127,8 @@ async fn start(fabric: &Fabric, pod: &Pod, envoy: &Path, roots: &str) -> (Sandbo
     let sandbox = fabric.sandbox(spec).await.unwrap();
     let Some(bootstrap) = &pod.envoy else { return (sandbox, None) };
     let argv = bootstrap::command(envoy, bootstrap);
-    let mut process = sandbox.spawn(ProcessSpec { argv, env: vec![], cwd: None, ..ProcessSpec::default() }).await.unwrap();
+    let mut process =
+        sandbox.spawn(ProcessSpec { argv, env: vec![], cwd: None, ..ProcessSpec::default() }).await.unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
     let mut stdout = process.stdout.take().unwrap();
     tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });

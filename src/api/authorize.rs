@@ -53,7 +53,7 @@ impl Caller {
     pub fn user(&self) -> Value {
         match self {
             Caller::Administrator => {
-                json!({ "username": "lab-user", "groups": ["system:masters", "system:authenticated"] })
+                json!({ "username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"] })
             }
             Caller::Account { namespace, .. } => json!({ "username": self.username(), "groups": groups(namespace) }),
         }

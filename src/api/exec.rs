@@ -38,7 +38,13 @@ pub async fn answer(
         stdin,
         tty,
     };
-    begin(ctx.kubelet.clone(), request, upgrade, wanted, Wanted { stdin, stdout, stderr: stderr && !tty, from_api: true })
+    begin(
+        ctx.kubelet.clone(),
+        request,
+        upgrade,
+        wanted,
+        Wanted { stdin, stdout, stderr: stderr && !tty, from_api: true },
+    )
 }
 
 /// Accepts the upgrade and runs the command over it.

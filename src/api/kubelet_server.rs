@@ -78,7 +78,13 @@ async fn answer(kubelet: Arc<dyn Kubelet>, mut incoming: hyper::Request<Incoming
                 stdin,
                 tty,
             };
-            exec::begin(kubelet, &request, upgrade, command, Wanted { stdin, stdout, stderr: stderr && !tty, from_api: false })
+            exec::begin(
+                kubelet,
+                &request,
+                upgrade,
+                command,
+                Wanted { stdin, stdout, stderr: stderr && !tty, from_api: false },
+            )
         }
         ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
             portforward::begin(kubelet, &request, upgrade, "port", namespace.to_string(), pod.to_string())

@@ -184,9 +184,7 @@ impl FieldSelector {
                 return Err(Failure::bad_request(if custom || !known.is_empty() {
                     format!("field label not supported: {field}")
                 } else {
-                    format!(
-                        "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-                    )
+                    format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
                 }));
             }
             tests.push((field.to_string(), equal, unescape(value)));
@@ -247,9 +245,6 @@ mod tests {
         let error = FieldSelector::parse("spec.image=x", "Pod", false).unwrap_err();
         assert_eq!((error.code, error.message.as_str()), (400, "field label not supported: spec.image"));
         let error = FieldSelector::parse("data.color=blue", "ConfigMap", false).unwrap_err().message;
-        assert_eq!(
-            error,
-            r#""data.color" is not a known field selector: only "metadata.name", "metadata.namespace""#
-        );
+        assert_eq!(error, r#""data.color" is not a known field selector: only "metadata.name", "metadata.namespace""#);
     }
 }

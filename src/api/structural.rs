@@ -122,7 +122,9 @@ pub fn check(schema: &Value, object: &Value) -> Vec<Cause> {
 /// Whether the schema has CEL rules somewhere.
 fn has_rules(schema: &Value) -> bool {
     match schema {
-        Value::Object(fields) => fields.iter().any(|(name, value)| name == "x-kubernetes-validations" || has_rules(value)),
+        Value::Object(fields) => {
+            fields.iter().any(|(name, value)| name == "x-kubernetes-validations" || has_rules(value))
+        }
         Value::Array(items) => items.iter().any(has_rules),
         _ => false,
     }

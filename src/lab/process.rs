@@ -1,10 +1,10 @@
 //! A process in a pod's sandbox, with pipes that tokio serves. Its end, by itself or by force, leaves no process behind
 //! that belongs to its group.
 
+use super::terminal::Terminal;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use super::terminal::Terminal;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::PermissionsExt;

@@ -266,7 +266,8 @@ async fn start_api(
         ],
     };
     let server = api::Server::start(config, agent).map_err(|error| format!("starting the API: {error}"))?;
-    let service = |path: &str| json!({ "service": { "name": "istiod", "namespace": "istio-system", "path": path, "port": 443 } });
+    let service =
+        |path: &str| json!({ "service": { "name": "istiod", "namespace": "istio-system", "path": path, "port": 443 } });
     for configuration in webhooks::configurations(service, false) {
         server.seed(configuration).map_err(|error| format!("registering the webhooks: {error}"))?;
     }

@@ -33,8 +33,7 @@ pub fn configurations(client: impl Fn(&str) -> Value, of_lab: bool) -> [Value; 2
         webhook["objectSelector"] = json!({ "matchExpressions": pods });
         webhook
     });
-    let mut validation =
-        vec![webhook("validation.istio.io", VALIDATE, &ISTIO_GROUPS, &["*"], &["CREATE", "UPDATE"])];
+    let mut validation = vec![webhook("validation.istio.io", VALIDATE, &ISTIO_GROUPS, &["*"], &["CREATE", "UPDATE"])];
     if of_lab {
         let name = "validation.lab.egress-scn.dev";
         validation.push(webhook(name, VALIDATE_LAB, &[lab_kinds::GROUP], &["*"], &["CREATE", "UPDATE"]));

@@ -70,9 +70,9 @@ impl Node {
         let streams = self.streams.values();
         let asked: BTreeSet<&String> =
             streams.filter_map(|stream| stream.types.get(&ResourceType::Route)).flat_map(|s| &s.names).collect();
-        let gone = asked.into_iter().filter(|name| {
-            old.by_name.contains_key(*name) && !offered.iter().any(|resource| resource.name == **name)
-        });
+        let gone = asked
+            .into_iter()
+            .filter(|name| old.by_name.contains_key(*name) && !offered.iter().any(|resource| resource.name == **name));
         let empty = |name: &String| Resource {
             name: name.clone(),
             body: Arc::new(json!({ "name": name, "virtualHosts": [], "validateClusters": false })),

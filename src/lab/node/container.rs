@@ -164,10 +164,11 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
     };
     let mut signals = container.signals.subscribe();
     let cwd = container.spec.working_dir.clone().map(Into::into);
-    let mut process = sandbox.spawn(ProcessSpec { argv, env, cwd, ..ProcessSpec::default() }).await.map_err(|error| Fault {
-        reason: "RunContainerError",
-        message: format!("failed to start container \"{name}\": {error}"),
-    })?;
+    let mut process =
+        sandbox.spawn(ProcessSpec { argv, env, cwd, ..ProcessSpec::default() }).await.map_err(|error| Fault {
+            reason: "RunContainerError",
+            message: format!("failed to start container \"{name}\": {error}"),
+        })?;
     // The process outlives no sandbox: holding it here must not keep the pod's namespaces.
     drop(sandbox);
     tell_start(&config.events_of(pod, &name), &pod.object, &container.spec);

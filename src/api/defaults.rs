@@ -57,10 +57,32 @@ fn pod(created: bool, body: &mut Value) {
         }
     }
     if created {
+        tolerate(body);
         let class = quality_of_service(body);
         if let Some(status) = child(body, "status") {
             default(status, "phase", "Pending");
             default(status, "qosClass", class);
+        }
+    }
+}
+
+/// A node that is lost for a while does not end its pods at once: what the admission plugin `DefaultTolerationSeconds`
+/// adds.
+fn tolerate(pod: &mut Value) {
+    let Some(spec) = child(pod, "spec") else { return };
+    let list = spec.entry("tolerations").or_insert_with(|| json!([]));
+    if list.is_null() {
+        *list = json!([]);
+    }
+    let Some(list) = list.as_array_mut() else { return };
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerated = |t: &Value| {
+            let (known, effect) = (object::text(t, &["key"]), object::text(t, &["effect"]));
+            (known == key || known.is_empty()) && (effect == "NoExecute" || effect.is_empty())
+        };
+        if !list.iter().any(tolerated) {
+            let whole = json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+            list.push(whole);
         }
     }
 }

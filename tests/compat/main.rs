@@ -56,6 +56,7 @@ fn mask(text: &str) -> String {
             (r"\bweb-[0-9a-f]{8,10}-[0-9a-z]{5}\b", "web-HASH-ID"),
             (r"\bweb-[0-9a-f]{8,10}\b", "web-HASH"),
             (r"\bweb-[0-9a-z]{5}\b", "web-ID"),
+            (r"\bkube-api-access-[0-9a-z]{5}\b", "kube-api-access-ID"),
             (r"pod-template-hash=[0-9a-f]+", "pod-template-hash=HASH"),
             (r"https://127\.0\.0\.1:\d+", "https://SERVER"),
             (r"\b10\.244\.\d+\.\d+", "POD-IP"),

@@ -87,11 +87,6 @@ impl Admin {
         self.json("/config_dump?include_eds").await
     }
 
-    /// Only some parts of the dump, by their field names in it, e.g. `dynamic_listeners,static_listeners`.
-    pub async fn config_dump_of(&self, mask: &str) -> Result<Value, Error> {
-        self.json(&format!("/config_dump?mask={mask}")).await
-    }
-
     /// The active listeners whose whole names match the regex; an empty list of `configs` where none does.
     pub async fn listeners_named(&self, regex: &str) -> Result<Value, Error> {
         let path = format!("/config_dump?resource=dynamic_listeners&name_regex={}", escape(regex));

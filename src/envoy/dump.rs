@@ -6,6 +6,7 @@ use super::json::{at, field, list, port, text};
 use super::listener::{Listener, uses_original_destination};
 use super::route::RouteConfig;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone)]
@@ -37,10 +38,10 @@ pub struct Endpoint {
 impl Dump {
     /// How the proxy's lines are to be read. One without listeners has no logger to show its format by, and no traffic
     /// either: then Istio's default.
-    pub fn readable_formats(&self) -> LogFormats {
+    pub fn readable_formats(&self) -> Cow<'_, LogFormats> {
         match self.listeners.is_empty() {
-            true => LogFormats::istio_default(),
-            false => self.log_formats.clone(),
+            true => Cow::Owned(LogFormats::istio_default()),
+            false => Cow::Borrowed(&self.log_formats),
         }
     }
 

@@ -8,6 +8,7 @@ use super::finding::Finding;
 use super::{Evidence, Failure, Probe, ProxyPod};
 use crate::envoy::{ClusterName, Dump, Entry, LogFormats};
 use crate::plan::Workload;
+use std::borrow::Cow;
 
 /// How far the last transfer got, by the logs.
 #[derive(Debug, Clone)]
@@ -153,12 +154,12 @@ impl Unreadable {
 }
 
 /// The formats a pod writes, and whether its log can serve a join.
-pub(super) fn readable(pod: &ProxyPod, needed: &[&'static str]) -> Result<LogFormats, Unreadable> {
+pub(super) fn readable<'p>(pod: &'p ProxyPod, needed: &[&'static str]) -> Result<Cow<'p, LogFormats>, Unreadable> {
     let formats = match (&pod.dump, &pod.formats) {
         (Some(dump), _) => dump.readable_formats(),
-        (None, Some(formats)) => (**formats).clone(),
+        (None, Some(formats)) => Cow::Borrowed(&**formats),
         (None, None) if pod.log.is_empty() => return Err(Unreadable::NoProxy),
-        (None, None) => LogFormats::istio_default(),
+        (None, None) => Cow::Owned(LogFormats::istio_default()),
     };
     if !formats.writes() {
         return Err(if formats.is_remote() { Unreadable::RemoteLog } else { Unreadable::NoLog });

@@ -155,6 +155,30 @@ impl Changes {
         }
     }
 
+    /// The object that a line names, as the target has it, with its kind and namespace (empty for kinds without).
+    async fn find<'a>(
+        &self,
+        object: &'a ObjectRef,
+        namespace: &'a str,
+        verb: &str,
+    ) -> Result<(Kind, &'a str, Value), Error> {
+        let kind = match &object.api_version {
+            Some(version) => self.cluster.kind(version, &object.kind).await?,
+            None => self.cluster.kind_by_word(&object.kind).await?,
+        };
+        let namespace = match kind.namespaced {
+            true => object.namespace.as_deref().unwrap_or(namespace),
+            false => "",
+        };
+        match self.cluster.get(&kind, Some(namespace), &object.name).await? {
+            Some(live) => Ok((kind, namespace, live)),
+            None => Err(Error::Absent {
+                message: format!("there is no {} to {verb}", describe(&kind.kind, Some(namespace), &object.name)),
+                help: format!("see `kubectl get {} -A`", kind.plural),
+            }),
+        }
+    }
+
     /// Patches an object. One that would not change is left untouched.
     ///
     /// # Errors
@@ -166,21 +190,7 @@ impl Changes {
         namespace: &str,
         scenario: &str,
     ) -> Result<(Kind, Applied, Value), Error> {
-        let kind = match &object.api_version {
-            Some(version) => self.cluster.kind(version, &object.kind).await?,
-            None => self.cluster.kind_by_word(&object.kind).await?,
-        };
-        let namespace = match kind.namespaced {
-            true => object.namespace.as_deref().unwrap_or(namespace),
-            false => "",
-        };
-        let label = describe(&kind.kind, Some(namespace), &object.name);
-        let Some(live) = self.cluster.get(&kind, Some(namespace), &object.name).await? else {
-            return Err(Error::Absent {
-                message: format!("there is no {label} to patch"),
-                help: format!("see `kubectl get {} -A`", kind.plural),
-            });
-        };
+        let (kind, namespace, live) = self.find(object, namespace, "patch").await?;
         let merged = self.cluster.patch(&kind, Some(namespace), &object.name, patch, true).await?;
         if content(&merged) == content(&live) {
             return Ok((kind, Applied::Unchanged, live));
@@ -223,23 +233,10 @@ impl Changes {
     /// # Errors
     /// [`Error::Absent`] when there is none; namespaces are only deleted when this run made them.
     pub async fn delete(&mut self, object: &ObjectRef, namespace: &str, scenario: &str) -> Result<Kind, Error> {
-        let kind = match &object.api_version {
-            Some(version) => self.cluster.kind(version, &object.kind).await?,
-            None => self.cluster.kind_by_word(&object.kind).await?,
-        };
-        let namespace = match kind.namespaced {
-            true => object.namespace.as_deref().unwrap_or(namespace),
-            false => "",
-        };
-        let label = describe(&kind.kind, Some(namespace), &object.name);
-        let Some(live) = self.cluster.get(&kind, Some(namespace), &object.name).await? else {
-            return Err(Error::Absent {
-                message: format!("there is no {label} to delete"),
-                help: format!("see `kubectl get {} -A`", kind.plural),
-            });
-        };
+        let (kind, namespace, live) = self.find(object, namespace, "delete").await?;
         let ours = self.made.iter().any(|m| m.kind == kind && m.name == object.name && m.before.is_none());
         if kind.kind == "Namespace" && !ours {
+            let label = describe(&kind.kind, Some(namespace), &object.name);
             return Err(Error::Absent {
                 message: format!("{label} was not made by this run, so it is not deleted"),
                 help: "a namespace takes everything in it along, which cannot be undone".into(),

@@ -7,13 +7,12 @@ use super::escape::Words;
 use super::expectation::{expect, modifier};
 use super::grammar::{Egress, Rule};
 use super::mistake;
+use super::shape;
+use super::tree::{self, Pair, Pairs};
 use crate::diag::{Diagnostic, Place, Source};
 use pest::Parser;
-use pest::iterators::{Pair, Pairs};
 use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
-
-pub(super) type P<'i> = Pair<'i, Rule>;
 
 pub(super) fn statement(source: &Arc<Source>, line: &Line) -> (Statement, Vec<Diagnostic>) {
     let place = |span: Span| Place { source: source.clone(), span };
@@ -23,22 +22,29 @@ pub(super) fn statement(source: &Arc<Source>, line: &Line) -> (Statement, Vec<Di
         let verb = Verb::Broken(mistake::remains(text, line.span.start));
         (Statement { span: line.span.clone(), verb }, errors)
     };
-    if let Some(d) = mistake::known(text, line.span.start, &place) {
-        return broken(vec![d]);
-    }
-    let verb = match Egress::parse(Rule::statement, text) {
-        Ok(pairs) => pairs.flat_map(|p| p.into_inner()).find_map(|p| verb(&mut words, p)),
-        Err(error) => return broken(vec![mistake::explain(text, line.span.start, &error, &place)]),
+    let nodes = shape::tree(text, || {
+        if let Some(d) = mistake::known(text, line.span.start, &place) {
+            return Err(d);
+        }
+        match Egress::parse(Rule::statement, text) {
+            Ok(pairs) => Ok(tree::flat(pairs)),
+            Err(error) => Err(mistake::explain(text, line.span.start, &error, &place)),
+        }
+    });
+    let nodes = match nodes {
+        Ok(nodes) => nodes,
+        Err(d) => return broken(vec![d]),
     };
+    let verb = Pairs::new(text, &nodes).flat_map(Pair::into_inner).find_map(|p| verb(&mut words, p));
     match verb {
         Some(verb) if words.errors.is_empty() => (Statement { span: line.span.clone(), verb }, vec![]),
         _ => broken(words.errors),
     }
 }
 
-fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
+fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
     let rule = pair.as_rule();
-    let mut inner = pair.clone().into_inner();
+    let mut inner = pair.into_inner();
     Some(match rule {
         Rule::title => Verb::Title(first_word(w, inner)?),
         Rule::namespace => Verb::Namespace(first_word(w, inner)?),
@@ -54,10 +60,10 @@ fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
         }
         Rule::require => Verb::Require(requirement(w, inner.next()?)?),
         Rule::include => Verb::Include(first_word(w, inner)?),
-        Rule::only_on => Verb::OnlyOn { because: because(w, inner.clone()), target: first_word(w, inner)? },
+        Rule::only_on => Verb::OnlyOn { because: because(w, inner), target: first_word(w, inner)? },
         Rule::skip_if => {
-            let negated = inner.clone().any(|p| p.as_rule() == Rule::no);
-            let because = because(w, inner.clone());
+            let negated = inner.any(|p| p.as_rule() == Rule::no);
+            let because = because(w, inner);
             Verb::SkipIf { negated, requirement: inner.find_map(|p| requirement(w, p))?, because }
         }
         Rule::disruptive => Verb::Disruptive { because: because(w, inner) },
@@ -113,7 +119,7 @@ fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
             Verb::Site { host, behaviour: inner.filter_map(|p| behaviour(w, p)).collect() }
         }
         Rule::cut_traffic => {
-            let refuse = inner.clone().any(|p| p.as_rule() == Rule::refuse);
+            let refuse = inner.any(|p| p.as_rule() == Rule::refuse);
             let mut words = all_words(w, inner).into_iter();
             Verb::Cut { from: words.next()?, to: words.next()?, refuse }
         }
@@ -124,7 +130,7 @@ fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
         }
         Rule::capture => {
             let name = w.name(&inner.next()?);
-            let what = inner.find(|p| !trivia(p))?;
+            let what = inner.next()?;
             Verb::Capture {
                 name,
                 source: match what.as_rule() {
@@ -149,15 +155,11 @@ fn verb(w: &mut Words<'_>, pair: P<'_>) -> Option<Verb> {
     })
 }
 
-pub(super) fn trivia(pair: &P<'_>) -> bool {
-    matches!(pair.as_rule(), Rule::EOI)
-}
-
-pub(super) fn first_word(w: &mut Words<'_>, mut pairs: Pairs<'_, Rule>) -> Option<Word> {
+pub(super) fn first_word(w: &mut Words<'_>, mut pairs: Pairs<'_>) -> Option<Word> {
     pairs.find(|p| p.as_rule() == Rule::word).map(|p| w.word(p))
 }
 
-pub(super) fn all_words(w: &mut Words<'_>, pairs: Pairs<'_, Rule>) -> Vec<Word> {
+pub(super) fn all_words(w: &mut Words<'_>, pairs: Pairs<'_>) -> Vec<Word> {
     pairs.filter(|p| p.as_rule() == Rule::word).map(|p| w.word(p)).collect()
 }
 
@@ -191,7 +193,7 @@ fn trimmed(mut word: Word) -> Word {
     word
 }
 
-pub(super) fn heredoc(w: &mut Words<'_>, pair: P<'_>) -> Option<Heredoc> {
+pub(super) fn heredoc(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Heredoc> {
     let mut heredoc = Heredoc { tag: String::new(), raw: false, body: 0..0 };
     for part in pair.into_inner() {
         match part.as_rule() {
@@ -204,7 +206,7 @@ pub(super) fn heredoc(w: &mut Words<'_>, pair: P<'_>) -> Option<Heredoc> {
     Some(heredoc)
 }
 
-fn exec(w: &mut Words<'_>, inner: Pairs<'_, Rule>) -> Option<Exec> {
+fn exec(w: &mut Words<'_>, inner: Pairs<'_>) -> Option<Exec> {
     let mut exec = Exec { target: None, container: None, command: vec![] };
     for part in inner {
         match part.as_rule() {
@@ -217,7 +219,7 @@ fn exec(w: &mut Words<'_>, inner: Pairs<'_, Rule>) -> Option<Exec> {
     Some(exec)
 }
 
-pub(super) fn list(w: &mut Words<'_>, pair: P<'_>) -> Option<List> {
+pub(super) fn list(w: &mut Words<'_>, pair: Pair<'_>) -> Option<List> {
     let span = w.span(&pair);
     let mut list = List { span, kind: ListKind::Clusters, on: None };
     for part in pair.into_inner() {
@@ -236,15 +238,15 @@ pub(super) fn list(w: &mut Words<'_>, pair: P<'_>) -> Option<List> {
     Some(list)
 }
 
-pub(super) fn operand(w: &mut Words<'_>, pair: P<'_>) -> Option<Operand> {
-    let what = pair.into_inner().find(|p| !trivia(p))?;
+pub(super) fn operand(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Operand> {
+    let what = pair.into_inner().next()?;
     Some(match what.as_rule() {
         Rule::list => Operand::List(list(w, what)?),
         _ => Operand::Word(w.word(what)),
     })
 }
 
-fn requirement(w: &mut Words<'_>, pair: P<'_>) -> Option<Require> {
+fn requirement(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Require> {
     let rule = pair.as_rule();
     let mut inner = pair.into_inner();
     Some(match rule {
@@ -274,25 +276,25 @@ pub(super) fn comparison(text: &str) -> Comparison {
     }
 }
 
-fn because(w: &mut Words<'_>, mut pairs: Pairs<'_, Rule>) -> Option<Word> {
+fn because(w: &mut Words<'_>, mut pairs: Pairs<'_>) -> Option<Word> {
     pairs.find(|p| p.as_rule() == Rule::because).and_then(|p| first_word(w, p.into_inner()))
 }
 
-fn in_namespace(w: &mut Words<'_>, mut pairs: Pairs<'_, Rule>) -> Option<Word> {
+fn in_namespace(w: &mut Words<'_>, mut pairs: Pairs<'_>) -> Option<Word> {
     pairs.find(|p| p.as_rule() == Rule::in_namespace).and_then(|p| first_word(w, p.into_inner()))
 }
 
 /// `KIND NAME [in NAMESPACE]`.
-pub(super) fn object(w: &mut Words<'_>, pair: P<'_>) -> Option<Object> {
+pub(super) fn object(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Object> {
     let span = w.span(&pair);
-    let mut inner = pair.into_inner().filter(|p| !trivia(p));
+    let mut inner = pair.into_inner();
     let kind = w.word(inner.next()?);
     let name = w.word(inner.next()?);
     let namespace = inner.find(|p| p.as_rule() == Rule::in_namespace);
     Some(Object { span, kind, name, namespace: namespace.and_then(|p| first_word(w, p.into_inner())) })
 }
 
-fn wait(w: &mut Words<'_>, mut inner: Pairs<'_, Rule>) -> Option<Verb> {
+fn wait(w: &mut Words<'_>, mut inner: Pairs<'_>) -> Option<Verb> {
     let object = object(w, inner.next()?)?;
     let mut found = None;
     let mut modifiers = vec![];
@@ -313,7 +315,7 @@ fn wait(w: &mut Words<'_>, mut inner: Pairs<'_, Rule>) -> Option<Verb> {
     Some(Verb::Wait { object, condition: found?, modifiers })
 }
 
-fn behaviour(w: &mut Words<'_>, pair: P<'_>) -> Option<Behaviour> {
+fn behaviour(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Behaviour> {
     let span = w.span(&pair);
     match pair.as_rule() {
         Rule::behaviour_flag => Some(Behaviour { span, name: pair.as_str().to_string(), value: None }),

@@ -2,8 +2,8 @@
 
 use super::ast::{Name, Piece, Span, Word};
 use super::grammar::Rule;
+use super::tree::Pair;
 use crate::diag::{Diagnostic, Place};
-use pest::iterators::Pair;
 use unicode_normalization::UnicodeNormalization;
 
 /// Turns pairs into words; knows where in the file the statement stands.
@@ -14,22 +14,22 @@ pub(super) struct Words<'a> {
 }
 
 impl Words<'_> {
-    pub fn span(&self, pair: &Pair<'_, Rule>) -> Span {
-        self.offset + pair.as_span().start()..self.offset + pair.as_span().end()
+    pub fn span(&self, pair: &Pair<'_>) -> Span {
+        self.offset + pair.span().start..self.offset + pair.span().end
     }
 
-    pub fn name(&self, pair: &Pair<'_, Rule>) -> Name {
+    pub fn name(&self, pair: &Pair<'_>) -> Name {
         Name { span: self.span(pair), text: pair.as_str().nfc().collect() }
     }
 
     /// A `word` or `cell`.
-    pub fn word(&mut self, pair: Pair<'_, Rule>) -> Word {
+    pub fn word(&mut self, pair: Pair<'_>) -> Word {
         let mut word = Word { span: self.span(&pair), pieces: vec![], quoted: false };
         self.pieces(pair, &mut word);
         word
     }
 
-    fn pieces(&mut self, pair: Pair<'_, Rule>, word: &mut Word) {
+    fn pieces(&mut self, pair: Pair<'_>, word: &mut Word) {
         for part in pair.into_inner() {
             match part.as_rule() {
                 Rule::double_quoted => {
@@ -91,9 +91,9 @@ impl Words<'_> {
     }
 
     /// Characters that look like a blank or a quote and are neither.
-    fn odd_characters(&mut self, part: &Pair<'_, Rule>) {
+    fn odd_characters(&mut self, part: &Pair<'_>) {
         self.control_characters(part);
-        let start = self.offset + part.as_span().start();
+        let start = self.offset + part.span().start;
         for (at, c) in part.as_str().char_indices() {
             let (what, help) = match c {
                 '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{3000}' => {
@@ -119,8 +119,8 @@ impl Words<'_> {
         }
     }
 
-    fn control_characters(&mut self, part: &Pair<'_, Rule>) {
-        let start = self.offset + part.as_span().start();
+    fn control_characters(&mut self, part: &Pair<'_>) {
+        let start = self.offset + part.span().start;
         let control = |c: char| c.is_control() && c != '\t';
         if let Some((at, c)) = part.as_str().char_indices().find(|(_, c)| control(*c)) {
             let d = Diagnostic::error("E0108", format!("the control character U+{:04X} cannot stand here", c as u32))

@@ -1,12 +1,12 @@
 //! `expect …` lines: from pest's pairs to the AST.
 
 use super::ast::*;
-use super::build::{P, all_words, comparison, first_word, heredoc, list, object, operand, trivia};
+use super::build::{all_words, comparison, first_word, heredoc, list, object, operand};
 use super::escape::Words;
 use super::grammar::Rule;
-use pest::iterators::Pairs;
+use super::tree::{Pair, Pairs};
 
-pub(super) fn expect(w: &mut Words<'_>, inner: Pairs<'_, Rule>) -> Option<Expect> {
+pub(super) fn expect(w: &mut Words<'_>, inner: Pairs<'_>) -> Option<Expect> {
     let mut negated = false;
     let mut modifiers = vec![];
     let mut found = None;
@@ -14,7 +14,6 @@ pub(super) fn expect(w: &mut Words<'_>, inner: Pairs<'_, Rule>) -> Option<Expect
         match part.as_rule() {
             Rule::no => negated = true,
             Rule::within | Rule::every | Rule::stable | Rule::because => modifiers.extend(modifier(w, part)),
-            _ if trivia(&part) => {}
             _ => {
                 let span = w.span(&part);
                 found = Some((span, expectation(w, part, &mut modifiers)?));
@@ -25,7 +24,7 @@ pub(super) fn expect(w: &mut Words<'_>, inner: Pairs<'_, Rule>) -> Option<Expect
     Some(Expect { negated, what, span, modifiers })
 }
 
-pub(super) fn modifier(w: &mut Words<'_>, pair: P<'_>) -> Option<Modifier> {
+pub(super) fn modifier(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Modifier> {
     let span = w.span(&pair);
     let kind = match pair.as_rule() {
         Rule::within => ModifierKind::Within,
@@ -37,7 +36,7 @@ pub(super) fn modifier(w: &mut Words<'_>, pair: P<'_>) -> Option<Modifier> {
     Some(Modifier { span, kind, word: first_word(w, pair.into_inner())? })
 }
 
-fn expectation(w: &mut Words<'_>, pair: P<'_>, modifiers: &mut Vec<Modifier>) -> Option<Expectation> {
+fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>) -> Option<Expectation> {
     let rule = pair.as_rule();
     let mut inner = pair.into_inner();
     Some(match rule {
@@ -147,7 +146,7 @@ fn expectation(w: &mut Words<'_>, pair: P<'_>, modifiers: &mut Vec<Modifier>) ->
         }
         Rule::expect_list => {
             let list = list(w, inner.find(|p| p.as_rule() == Rule::list)?)?;
-            let what = inner.find(|p| !trivia(p))?;
+            let what = inner.next()?;
             let rule = what.as_rule();
             let mut inner = what.into_inner();
             let compare = match rule {
@@ -161,7 +160,7 @@ fn expectation(w: &mut Words<'_>, pair: P<'_>, modifiers: &mut Vec<Modifier>) ->
     })
 }
 
-fn fact(w: &mut Words<'_>, pair: P<'_>) -> Option<Fact> {
+fn fact(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Fact> {
     let span = w.span(&pair);
     let rule = pair.as_rule();
     let mut inner = pair.into_inner();
@@ -176,7 +175,7 @@ fn fact(w: &mut Words<'_>, pair: P<'_>) -> Option<Fact> {
     Some(Fact { span, kind })
 }
 
-fn text_match(w: &mut Words<'_>, pair: P<'_>) -> Option<TextMatch> {
+fn text_match(w: &mut Words<'_>, pair: Pair<'_>) -> Option<TextMatch> {
     let rule = pair.as_rule();
     Some(match rule {
         Rule::word => TextMatch::Plain(w.word(pair)),
@@ -192,6 +191,6 @@ fn text_match(w: &mut Words<'_>, pair: P<'_>) -> Option<TextMatch> {
     })
 }
 
-fn document(w: &mut Words<'_>, pair: P<'_>) -> Option<Heredoc> {
+fn document(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Heredoc> {
     pair.into_inner().find(|p| p.as_rule() == Rule::heredoc).and_then(|p| heredoc(w, p))
 }

@@ -13,7 +13,9 @@ mod format;
 mod grammar;
 pub mod habit;
 mod mistake;
+mod shape;
 pub mod token;
+mod tree;
 pub mod vocabulary;
 
 pub use ast::*;

@@ -126,7 +126,9 @@ mod linux {
             .args(["--target-dir", "target/hurl"])
             .status();
         if !status.is_ok_and(|s| s.success()) {
-            eprintln!("error: hurl's parser did not build: it needs libxml2-dev and libclang (apt-get install libxml2-dev libclang-dev)");
+            eprintln!(
+                "error: hurl's parser did not build: it needs libxml2-dev and libclang (apt-get install libxml2-dev libclang-dev)"
+            );
             std::process::exit(1);
         }
         PathBuf::from("target/hurl/release/hurl-peer")

@@ -1,5 +1,6 @@
-//! Processor time of this process, from `/proc/self/schedstat` (nanoseconds on a processor; one thread).
+//! Processor time of this thread.
 
+use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
 pub fn processor_time(work: impl FnOnce()) -> Duration {
@@ -9,7 +10,5 @@ pub fn processor_time(work: impl FnOnce()) -> Duration {
 }
 
 fn on_processor() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux, with schedstat");
-    let nanoseconds = text.split(' ').next().and_then(|n| n.parse().ok()).expect("a number of nanoseconds");
-    Duration::from_nanos(nanoseconds)
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a clock of the thread").into()
 }

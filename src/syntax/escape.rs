@@ -24,7 +24,7 @@ impl Words<'_> {
 
     /// A `word` or `cell`.
     pub fn word(&mut self, pair: Pair<'_>) -> Word {
-        let mut word = Word { span: self.span(&pair), pieces: vec![], quoted: false };
+        let mut word = Word { span: self.span(&pair), pieces: Vec::with_capacity(1), quoted: false };
         self.pieces(pair, &mut word);
         word
     }

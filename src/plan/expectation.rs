@@ -112,7 +112,7 @@ fn expectation(
                 syntax::CertificateField::Subject => (CertificateField::Subject, false),
                 syntax::CertificateField::Issuer => (CertificateField::Issuer, false),
             };
-            let matches = match matches {
+            let matches = match &**matches {
                 // A name is a whole subject alternative name, but only a part of a distinguished name.
                 syntax::TextMatch::Plain(word) if whole => TextMatch::Equals(b.text(word)?),
                 syntax::TextMatch::Plain(word) => TextMatch::Contains(b.text(word)?),
@@ -210,7 +210,7 @@ fn expectation(
         | E::Analysis { .. } => super::state::build(b, expect, on, statement)?,
         E::List { list, compare } => {
             let (kind, on) = b.list(list)?;
-            let compare = match compare {
+            let compare = match &**compare {
                 Compare::Count(word) => ListCompare::Count(b.value(word, value::count)?),
                 Compare::FewerThan(operand) => ListCompare::FewerThan(b.operand(operand)?),
                 Compare::SameAs(operand) => ListCompare::SameAs(b.operand(operand)?),

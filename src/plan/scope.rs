@@ -167,7 +167,7 @@ impl Scope {
                 Part::Literal(l) => out.push_str(&l),
                 Part::Capture(c) => {
                     let name = word.pieces.iter().find_map(|p| match p {
-                        Piece::Variable(n) if n.text == c => Some(n.clone()),
+                        Piece::Variable(n) if n.text == c => Some(Name::clone(n)),
                         _ => None,
                     });
                     return Err(self.no_capture(&name.unwrap_or(Name { span: word.span.clone(), text: c })));

@@ -23,7 +23,7 @@ impl<'m> Builder<'m> {
             Verb::Wait { object, condition, modifiers } => self.wait(object, condition, modifiers),
             Verb::Site { host, behaviour } => self.site(host, behaviour, statement).map(StepKind::Apply),
             Verb::Cut { from, to, refuse } => self.cut(from, to, *refuse, statement).map(StepKind::Apply),
-            Verb::Kill { proxy, container } => self.kill(proxy, container.as_ref(), statement).map(StepKind::Apply),
+            Verb::Kill { proxy, container } => self.kill(proxy, container.as_deref(), statement).map(StepKind::Apply),
             Verb::Do { name, words } => {
                 self.do_steps(name, words, statement, level);
                 None

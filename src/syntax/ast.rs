@@ -1,5 +1,7 @@
-//! What a statement says, word by word, with byte spans into the source. Values are not judged here.
+//! What a statement says, word by word, with byte spans into the source. Values are not judged here. A file may have very many
+//! statements, so what is large or rare in one stands in a box.
 
+use smallvec::SmallVec;
 use std::ops::Range;
 
 pub type Span = Range<usize>;
@@ -17,30 +19,30 @@ pub enum Verb {
     Title(Word),
     Namespace(Word),
     Gateway(Word),
-    Require(Require),
+    Require(Box<Require>),
     Set {
         name: Name,
         words: Vec<Word>,
     },
     Let {
         name: Name,
-        word: Word,
+        word: Box<Word>,
     },
     Within(Word),
     Include(Word),
     /// `only on lab|cluster`.
     OnlyOn {
-        target: Word,
-        because: Option<Word>,
+        target: Box<Word>,
+        because: Option<Box<Word>>,
     },
     /// `skip if [no] …`: in the words of `require`.
     SkipIf {
         negated: bool,
-        requirement: Require,
-        because: Option<Word>,
+        requirement: Box<Require>,
+        because: Option<Box<Word>>,
     },
     Disruptive {
-        because: Option<Word>,
+        because: Option<Box<Word>>,
     },
     // Teaching.
     /// A `"""` text, its common indent removed.
@@ -50,9 +52,9 @@ pub enum Verb {
     Note(Word),
     Pause(Word),
     Trap {
-        symptom: Word,
-        cause: Word,
-        mend: Word,
+        symptom: Box<Word>,
+        cause: Box<Word>,
+        mend: Box<Word>,
     },
     // Blocks.
     Scenario {
@@ -78,46 +80,46 @@ pub enum Verb {
     Apply(Manifests),
     Delete(Vec<Word>),
     Patch {
-        object: Object,
-        patch: Heredoc,
+        object: Box<Object>,
+        patch: Box<Heredoc>,
     },
     Restart(Word),
     Scale {
-        workload: Word,
-        replicas: Word,
+        workload: Box<Word>,
+        replicas: Box<Word>,
     },
     Wait {
-        object: Object,
+        object: Box<Object>,
         condition: Condition,
         modifiers: Vec<Modifier>,
     },
-    Exec(Exec),
+    Exec(Box<Exec>),
     Do {
         name: Name,
         words: Vec<Word>,
     },
     Site {
-        host: Word,
+        host: Box<Word>,
         behaviour: Vec<Behaviour>,
     },
     /// `cut A -> B`.
     Cut {
-        from: Word,
-        to: Word,
+        from: Box<Word>,
+        to: Box<Word>,
         /// New connections are refused, instead of packets dropped.
         refuse: bool,
     },
     Kill {
-        proxy: Word,
-        container: Option<Word>,
+        proxy: Box<Word>,
+        container: Option<Box<Word>>,
     },
     Capture {
         name: Name,
-        source: CaptureSource,
+        source: Box<CaptureSource>,
     },
     Diff {
-        left: Operand,
-        right: Operand,
+        left: Box<Operand>,
+        right: Box<Operand>,
     },
     Expect(Box<Expect>),
     /// A line that could not be read.
@@ -146,7 +148,8 @@ pub struct Name {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     pub span: Span,
-    pub pieces: Vec<Piece>,
+    /// Nearly always one.
+    pub pieces: SmallVec<[Piece; 1]>,
     /// True when any part of it is in quotes: then it is never a keyword, a glob or a modifier.
     pub quoted: bool,
 }
@@ -154,7 +157,7 @@ pub struct Word {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     Text(String),
-    Variable(Name),
+    Variable(Box<Name>),
 }
 
 impl Word {
@@ -172,7 +175,7 @@ impl Word {
     /// The variable that is the whole word.
     pub fn only_variable(&self) -> Option<&Name> {
         match self.pieces.as_slice() {
-            [Piece::Variable(name)] => Some(name),
+            [Piece::Variable(name)] => Some(&**name),
             _ => None,
         }
     }
@@ -238,7 +241,7 @@ pub enum Condition {
     Available,
     Gone,
     /// `condition=TYPE` or `condition=TYPE=STATUS`.
-    Is(Word),
+    Is(Box<Word>),
 }
 
 /// `down`, `unresolved`, or a name and its value: how an outside site behaves.
@@ -339,15 +342,15 @@ pub enum Expectation {
     SslVerify(Word),
     Header {
         name: Word,
-        matches: Option<TextMatch>,
+        matches: Option<Box<TextMatch>>,
     },
     Output {
         kind: OutputKind,
-        matches: TextMatch,
+        matches: Box<TextMatch>,
     },
     Certificate {
         field: CertificateField,
-        matches: TextMatch,
+        matches: Box<TextMatch>,
     },
     Blocked(Option<Word>),
     Direct,
@@ -356,7 +359,7 @@ pub enum Expectation {
     Peer(Word),
     Log {
         proxy: Word,
-        matches: TextMatch,
+        matches: Box<TextMatch>,
     },
     Listener {
         port: Word,
@@ -364,7 +367,7 @@ pub enum Expectation {
     },
     Cluster {
         host: Word,
-        subset: Option<Word>,
+        subset: Option<Box<Word>>,
         facts: Vec<Fact>,
     },
     Route {
@@ -373,7 +376,7 @@ pub enum Expectation {
     },
     Endpoint {
         host: Word,
-        subset: Option<Word>,
+        subset: Option<Box<Word>>,
         facts: Vec<Fact>,
     },
     Secret {
@@ -381,11 +384,11 @@ pub enum Expectation {
     },
     List {
         list: List,
-        compare: Compare,
+        compare: Box<Compare>,
     },
     Json {
         path: Word,
-        matches: Option<TextMatch>,
+        matches: Option<Box<TextMatch>>,
     },
     Time {
         comparison: Comparison,
@@ -403,8 +406,8 @@ pub enum Expectation {
         document: Heredoc,
     },
     Resource {
-        object: Object,
-        document: Option<Heredoc>,
+        object: Box<Object>,
+        document: Option<Box<Heredoc>>,
     },
     Rejected {
         containing: Option<Word>,
@@ -462,7 +465,7 @@ pub enum FactKind {
     },
     To {
         host: Word,
-        subset: Option<Word>,
+        subset: Option<Box<Word>>,
     },
 }
 

@@ -56,15 +56,15 @@ fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
         }
         Rule::let_ => {
             let name = w.name(&inner.next()?);
-            Verb::Let { name, word: first_word(w, inner)? }
+            Verb::Let { name, word: boxed(w, inner)? }
         }
-        Rule::require => Verb::Require(requirement(w, inner.next()?)?),
+        Rule::require => Verb::Require(Box::new(requirement(w, inner.next()?)?)),
         Rule::include => Verb::Include(first_word(w, inner)?),
-        Rule::only_on => Verb::OnlyOn { because: because(w, inner), target: first_word(w, inner)? },
+        Rule::only_on => Verb::OnlyOn { because: because(w, inner), target: boxed(w, inner)? },
         Rule::skip_if => {
             let negated = inner.any(|p| p.as_rule() == Rule::no);
             let because = because(w, inner);
-            Verb::SkipIf { negated, requirement: inner.find_map(|p| requirement(w, p))?, because }
+            Verb::SkipIf { negated, requirement: Box::new(inner.find_map(|p| requirement(w, p))?), because }
         }
         Rule::disruptive => Verb::Disruptive { because: because(w, inner) },
         Rule::text => Verb::Text(dedent(inner.find(|p| p.as_rule() == Rule::text_body)?.as_str())),
@@ -73,7 +73,7 @@ fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
         Rule::note => Verb::Note(first_word(w, inner)?),
         Rule::pause => Verb::Pause(first_word(w, inner)?),
         Rule::trap => {
-            let mut words = all_words(w, inner).into_iter();
+            let mut words = all_words(w, inner).into_iter().map(Box::new);
             Verb::Trap { symptom: words.next()?, cause: words.next()?, mend: words.next()? }
         }
         Rule::scenario => {
@@ -100,40 +100,40 @@ fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
         }),
         Rule::delete => Verb::Delete(all_words(w, inner)),
         Rule::patch => {
-            let object = object(w, inner.next()?)?;
-            Verb::Patch { object, patch: heredoc(w, inner.find(|p| p.as_rule() == Rule::heredoc)?)? }
+            let object = Box::new(object(w, inner.next()?)?);
+            Verb::Patch { object, patch: Box::new(heredoc(w, inner.find(|p| p.as_rule() == Rule::heredoc)?)?) }
         }
         Rule::restart => Verb::Restart(first_word(w, inner)?),
         Rule::scale => {
-            let mut words = all_words(w, inner).into_iter();
+            let mut words = all_words(w, inner).into_iter().map(Box::new);
             Verb::Scale { workload: words.next()?, replicas: words.next()? }
         }
         Rule::wait => wait(w, inner)?,
-        Rule::exec => Verb::Exec(exec(w, inner)?),
+        Rule::exec => Verb::Exec(Box::new(exec(w, inner)?)),
         Rule::do_ => {
             let name = w.name(&inner.next()?);
             Verb::Do { name, words: all_words(w, inner) }
         }
         Rule::site => {
-            let host = w.word(inner.next()?);
+            let host = Box::new(w.word(inner.next()?));
             Verb::Site { host, behaviour: inner.filter_map(|p| behaviour(w, p)).collect() }
         }
         Rule::cut_traffic => {
             let refuse = inner.any(|p| p.as_rule() == Rule::refuse);
-            let mut words = all_words(w, inner).into_iter();
+            let mut words = all_words(w, inner).into_iter().map(Box::new);
             Verb::Cut { from: words.next()?, to: words.next()?, refuse }
         }
         Rule::kill => {
-            let proxy = w.word(inner.next()?);
+            let proxy = Box::new(w.word(inner.next()?));
             let container = inner.find(|p| p.as_rule() == Rule::container);
-            Verb::Kill { proxy, container: container.and_then(|p| first_word(w, p.into_inner())) }
+            Verb::Kill { proxy, container: container.and_then(|p| boxed(w, p.into_inner())) }
         }
         Rule::capture => {
             let name = w.name(&inner.next()?);
             let what = inner.next()?;
             Verb::Capture {
                 name,
-                source: match what.as_rule() {
+                source: Box::new(match what.as_rule() {
                     Rule::list => CaptureSource::List(list(w, what)?),
                     Rule::capture_stdout => CaptureSource::Stdout,
                     Rule::capture_json => CaptureSource::Json(first_word(w, what.into_inner())?),
@@ -143,12 +143,13 @@ fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
                         CaptureSource::Object { object, path: first_word(w, inner)? }
                     }
                     _ => CaptureSource::Header(first_word(w, what.into_inner())?),
-                },
+                }),
             }
         }
         Rule::diff => {
             let mut operands = inner.filter(|p| p.as_rule() == Rule::operand);
-            Verb::Diff { left: operand(w, operands.next()?)?, right: operand(w, operands.next()?)? }
+            let mut next = || operand(w, operands.next()?).map(Box::new);
+            Verb::Diff { left: next()?, right: next()? }
         }
         Rule::expect => Verb::Expect(Box::new(expect(w, inner)?)),
         _ => return None,
@@ -159,8 +160,15 @@ pub(super) fn first_word(w: &mut Words<'_>, mut pairs: Pairs<'_>) -> Option<Word
     pairs.find(|p| p.as_rule() == Rule::word).map(|p| w.word(p))
 }
 
+pub(super) fn boxed(w: &mut Words<'_>, pairs: Pairs<'_>) -> Option<Box<Word>> {
+    first_word(w, pairs).map(Box::new)
+}
+
 pub(super) fn all_words(w: &mut Words<'_>, pairs: Pairs<'_>) -> Vec<Word> {
-    pairs.filter(|p| p.as_rule() == Rule::word).map(|p| w.word(p)).collect()
+    let words = pairs.filter(|p| p.as_rule() == Rule::word);
+    let mut all = Vec::with_capacity(words.clone().count());
+    all.extend(words.map(|p| w.word(p)));
+    all
 }
 
 /// A table cell without the blanks around it.
@@ -276,8 +284,8 @@ pub(super) fn comparison(text: &str) -> Comparison {
     }
 }
 
-fn because(w: &mut Words<'_>, mut pairs: Pairs<'_>) -> Option<Word> {
-    pairs.find(|p| p.as_rule() == Rule::because).and_then(|p| first_word(w, p.into_inner()))
+fn because(w: &mut Words<'_>, mut pairs: Pairs<'_>) -> Option<Box<Word>> {
+    pairs.find(|p| p.as_rule() == Rule::because).and_then(|p| boxed(w, p.into_inner()))
 }
 
 fn in_namespace(w: &mut Words<'_>, mut pairs: Pairs<'_>) -> Option<Word> {
@@ -295,7 +303,7 @@ pub(super) fn object(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Object> {
 }
 
 fn wait(w: &mut Words<'_>, mut inner: Pairs<'_>) -> Option<Verb> {
-    let object = object(w, inner.next()?)?;
+    let object = Box::new(object(w, inner.next()?)?);
     let mut found = None;
     let mut modifiers = vec![];
     for part in inner {
@@ -307,7 +315,7 @@ fn wait(w: &mut Words<'_>, mut inner: Pairs<'_>) -> Option<Verb> {
                     _ => Condition::Gone,
                 })
             }
-            Rule::condition_is => found = first_word(w, part.into_inner()).map(Condition::Is),
+            Rule::condition_is => found = boxed(w, part.into_inner()).map(Condition::Is),
             Rule::within | Rule::every | Rule::stable | Rule::because => modifiers.extend(modifier(w, part)),
             _ => {}
         }

@@ -4,6 +4,7 @@ use super::ast::{Name, Piece, Span, Word};
 use super::grammar::Rule;
 use super::tree::Pair;
 use crate::diag::{Diagnostic, Place};
+use smallvec::SmallVec;
 use unicode_normalization::UnicodeNormalization;
 
 /// Turns pairs into words; knows where in the file the statement stands.
@@ -24,7 +25,7 @@ impl Words<'_> {
 
     /// A `word` or `cell`.
     pub fn word(&mut self, pair: Pair<'_>) -> Word {
-        let mut word = Word { span: self.span(&pair), pieces: Vec::with_capacity(1), quoted: false };
+        let mut word = Word { span: self.span(&pair), pieces: SmallVec::new(), quoted: false };
         self.pieces(pair, &mut word);
         word
     }
@@ -54,7 +55,7 @@ impl Words<'_> {
                 Rule::variable => {
                     let span = self.span(&part);
                     if let Some(name) = part.into_inner().next() {
-                        word.pieces.push(Piece::Variable(Name { span, text: name.as_str().nfc().collect() }));
+                        word.pieces.push(Piece::Variable(Box::new(Name { span, text: name.as_str().nfc().collect() })));
                     }
                 }
                 Rule::bad_variable => {

@@ -1,7 +1,7 @@
 //! `expect …` lines: from pest's pairs to the AST.
 
 use super::ast::*;
-use super::build::{all_words, comparison, first_word, heredoc, list, object, operand};
+use super::build::{all_words, boxed, comparison, first_word, heredoc, list, object, operand};
 use super::escape::Words;
 use super::grammar::Rule;
 use super::tree::{Pair, Pairs};
@@ -45,7 +45,7 @@ fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>)
         Rule::expect_ssl_verify => Expectation::SslVerify(first_word(w, inner)?),
         Rule::expect_header => {
             let name = w.word(inner.find(|p| p.as_rule() == Rule::word)?);
-            Expectation::Header { name, matches: inner.find_map(|p| text_match(w, p)) }
+            Expectation::Header { name, matches: inner.find_map(|p| text_match(w, p)).map(Box::new) }
         }
         Rule::expect_body => {
             let kind = match inner.find(|p| p.as_rule() == Rule::body_kind)?.as_str() {
@@ -53,7 +53,7 @@ fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>)
                 "stdout" => OutputKind::Stdout,
                 _ => OutputKind::Stderr,
             };
-            Expectation::Output { kind, matches: inner.find_map(|p| text_match(w, p))? }
+            Expectation::Output { kind, matches: Box::new(inner.find_map(|p| text_match(w, p))?) }
         }
         Rule::expect_certificate => {
             let field = match inner.find(|p| p.as_rule() == Rule::certificate_field)?.as_str() {
@@ -61,7 +61,7 @@ fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>)
                 "subject" => CertificateField::Subject,
                 _ => CertificateField::Issuer,
             };
-            Expectation::Certificate { field, matches: inner.find_map(|p| text_match(w, p))? }
+            Expectation::Certificate { field, matches: Box::new(inner.find_map(|p| text_match(w, p))?) }
         }
         Rule::expect_blocked => Expectation::Blocked(first_word(w, inner)),
         Rule::expect_direct => Expectation::Direct,
@@ -70,11 +70,11 @@ fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>)
         Rule::expect_peer => Expectation::Peer(first_word(w, inner)?),
         Rule::expect_log => {
             let proxy = w.word(inner.find(|p| p.as_rule() == Rule::word)?);
-            Expectation::Log { proxy, matches: inner.find_map(|p| text_match(w, p))? }
+            Expectation::Log { proxy, matches: Box::new(inner.find_map(|p| text_match(w, p))?) }
         }
         Rule::expect_json => {
             let path = w.word(inner.find(|p| p.as_rule() == Rule::word)?);
-            Expectation::Json { path, matches: inner.find_map(|p| text_match(w, p)) }
+            Expectation::Json { path, matches: inner.find_map(|p| text_match(w, p)).map(Box::new) }
         }
         Rule::expect_time => {
             let comparison = comparison(inner.find(|p| p.as_rule() == Rule::comparison)?.as_str());
@@ -96,7 +96,7 @@ fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>)
             let mut matches = None;
             for part in inner {
                 match part.as_rule() {
-                    Rule::object => found = object(w, part),
+                    Rule::object => found = object(w, part).map(Box::new),
                     Rule::matches_document => matches = document(w, part),
                     Rule::on | Rule::within | Rule::every | Rule::stable | Rule::because => {
                         modifiers.extend(modifier(w, part))
@@ -106,7 +106,7 @@ fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>)
             }
             match rule {
                 Rule::expect_config => Expectation::Config { document: matches? },
-                _ => Expectation::Resource { object: found?, document: matches },
+                _ => Expectation::Resource { object: found?, document: matches.map(Box::new) },
             }
         }
         Rule::expect_rejected => Expectation::Rejected { containing: first_word(w, inner) },
@@ -124,7 +124,7 @@ fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>)
             let mut facts = vec![];
             for part in inner {
                 match part.as_rule() {
-                    Rule::subset => subset = first_word(w, part.into_inner()),
+                    Rule::subset => subset = boxed(w, part.into_inner()),
                     Rule::on | Rule::within | Rule::every | Rule::stable | Rule::because => {
                         modifiers.extend(modifier(w, part))
                     }
@@ -154,7 +154,7 @@ fn expectation(w: &mut Words<'_>, pair: Pair<'_>, modifiers: &mut Vec<Modifier>)
                 Rule::fewer => Compare::FewerThan(operand(w, inner.find(|p| p.as_rule() == Rule::operand)?)?),
                 _ => Compare::SameAs(operand(w, inner.find(|p| p.as_rule() == Rule::operand)?)?),
             };
-            Expectation::List { list, compare }
+            Expectation::List { list, compare: Box::new(compare) }
         }
         _ => return None,
     })
@@ -167,7 +167,7 @@ fn fact(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Fact> {
     let kind = if rule == Rule::fact_to {
         let host = w.word(inner.find(|p| p.as_rule() == Rule::word)?);
         let subset = inner.find(|p| p.as_rule() == Rule::subset);
-        FactKind::To { host, subset: subset.and_then(|p| first_word(w, p.into_inner())) }
+        FactKind::To { host, subset: subset.and_then(|p| boxed(w, p.into_inner())) }
     } else {
         let name = inner.find(|p| p.as_rule() == Rule::fact_name)?.as_str().to_string();
         FactKind::Value { name, word: first_word(w, inner)? }

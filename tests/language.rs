@@ -113,7 +113,7 @@ fn heredoc(verb: &syntax::Verb) -> Option<&syntax::Heredoc> {
         syntax::Verb::Patch { patch, .. } => Some(patch),
         syntax::Verb::Expect(expect) => match &expect.what {
             syntax::Expectation::Config { document } => Some(document),
-            syntax::Expectation::Resource { document, .. } => document.as_ref(),
+            syntax::Expectation::Resource { document, .. } => document.as_deref(),
             _ => None,
         },
         _ => None,

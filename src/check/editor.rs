@@ -14,7 +14,8 @@ pub type Unsaved = HashMap<PathBuf, String>;
 
 /// Reads one scenario whose text is at hand; manifests that are being edited are read as they are in the editor.
 pub fn source_beside(source: &Arc<Source>, path: &Path, unsaved: &Unsaved) -> (Vec<Scenario>, Vec<Diagnostic>) {
-    let (scenarios, mut found) = file(source, path, &Cache::with(unsaved.clone()));
+    let mut scenarios = vec![];
+    let mut found = file(source, path, &Cache::with(unsaved.clone()), &mut |scenario| scenarios.push(scenario));
     dedup(&mut found);
     (scenarios, found)
 }

@@ -15,12 +15,13 @@ mod soundness;
 mod text;
 pub mod yaml;
 
-use crate::diag::{Diagnostic, Source};
+use crate::diag::{Diagnostic, Place, Source};
 use crate::plan::{self, Plan};
 use crate::syntax;
 pub use documents::{documents, line_of_path};
 use files::{Cache, Files};
 use places::Roots;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,24 +35,48 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// How much was read without a mistake, and what is doubtful about it.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    pub scenarios: usize,
+    pub steps: usize,
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// Reads scenario files (a folder stands for the `.egress` files in it), with all their manifests.
 ///
 /// # Errors
 /// Everything that is wrong with any of them, warnings included, in the order of files and lines.
 pub fn load(paths: &[PathBuf]) -> Result<Loaded, Vec<Diagnostic>> {
-    let mut found = vec![];
     let mut scenarios = vec![];
+    let warnings = each(paths, &mut |scenario| scenarios.push(scenario))?;
+    Ok(Loaded { plan: Plan { scenarios }, warnings })
+}
+
+/// As [`load`], but keeps no plan: its memory is that of the files and one scenario.
+///
+/// # Errors
+/// As those of [`load`].
+pub fn only(paths: &[PathBuf]) -> Result<Checked, Vec<Diagnostic>> {
+    let (mut scenarios, mut steps) = (0, 0);
+    let warnings = each(paths, &mut |scenario| {
+        scenarios += 1;
+        steps += scenario.steps.len();
+    })?;
+    Ok(Checked { scenarios, steps, warnings })
+}
+
+fn each(paths: &[PathBuf], keep: &mut dyn FnMut(plan::Scenario)) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    let mut found = vec![];
     let cache = Cache::default();
     let mut paths: Vec<PathBuf> = paths.iter().flat_map(|p| scenario_files(p, &mut found)).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     paths.retain(|p| seen.insert(p.clone()));
     for path in paths {
         match text::read(&path, MAX_SCENARIO) {
             Ok(text) => {
                 let source = Arc::new(Source { name: path.display().to_string(), text });
-                let (built, diagnostics) = file(&source, &path, &cache);
-                scenarios.extend(built);
-                found.extend(diagnostics);
+                found.extend(file(&source, &path, &cache, keep));
             }
             Err(why) => found.push(Diagnostic::error("E0310", format!("cannot read {}: {why}", path.display()))),
         }
@@ -60,50 +85,82 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, Vec<Diagnostic>> {
     if found.iter().any(Diagnostic::is_error) {
         return Err(found);
     }
-    Ok(Loaded { plan: Plan { scenarios }, warnings: found })
+    Ok(found)
 }
 
 /// Reads one scenario whose text is at hand (an editor's buffer); `path` says where manifests are found.
 pub fn source(source: &Arc<Source>, path: &Path) -> (Vec<plan::Scenario>, Vec<Diagnostic>) {
-    let (scenarios, mut found) = file(source, path, &Cache::default());
+    let mut scenarios = vec![];
+    let mut found = file(source, path, &Cache::default(), &mut |scenario| scenarios.push(scenario));
     dedup(&mut found);
     (scenarios, found)
 }
 
-fn file(source: &Arc<Source>, path: &Path, cache: &Cache) -> (Vec<plan::Scenario>, Vec<Diagnostic>) {
+/// Everything found in one file; its scenarios go to `keep`.
+fn file(source: &Arc<Source>, path: &Path, cache: &Cache, keep: &mut dyn FnMut(plan::Scenario)) -> Vec<Diagnostic> {
     let parsed = syntax::parse(source);
     let files = Files { roots: Roots::of(path), cache };
-    let built = plan::build(&parsed, &files);
+    let ambient = files.ambient();
+    let mut judge = Judge { source, cache, ambient: &ambient, linked: HashSet::new(), found: vec![], keep };
+    let built = plan::build(&parsed, &files, &mut judge);
+    let judged = judge.found;
     let mut found = parsed.errors;
-    found.extend(built.diagnostics);
+    found.extend(built);
     // Doubts about a scenario that was not read whole would blame the mistake twice.
     let wrong = found.iter().any(Diagnostic::is_error);
     if wrong {
         found.retain(|d| d.is_error() || matches!(d.code, "W0235" | "W0238"));
     }
-    let ambient = files.ambient();
-    // Scenarios often apply the same objects: what is wrong with those is found once.
-    let mut linked = std::collections::HashSet::new();
-    for (index, scenario) in built.scenarios.iter().enumerate() {
-        let objects = applied(scenario);
-        let refused = refused(scenario, source, cache);
-        // What an API server refuses is linked to nothing.
-        let sound = !refused.iter().any(Diagnostic::is_error);
-        found.extend(refused);
-        if !wrong && sound {
-            found.extend(soundness::check(scenario, &objects, &ambient));
-            found.extend(reach::check(scenario, &ambient));
-        }
-        if sound && !objects.is_empty() && linked.insert(identity(&objects, &scenario.namespace)) {
-            found.extend(links::links_beside(&objects, &ambient, &scenario.namespace));
-        }
-        for (_, name, place) in built.routes.iter().filter(|(i, ..)| *i == index) {
-            found.extend(soundness::route(name, place, &objects, &ambient, &scenario.namespace));
-        }
-    }
+    found.extend(judged.into_iter().filter(|(of, _)| !wrong || *of != Of::Soundness).map(|(_, d)| d));
     // By the scenario's lines; what stands in manifests alone comes first.
     found.sort_by_key(|d| d.labels.iter().find(|l| Arc::ptr_eq(&l.place.source, source)).map(|l| l.place.span.start));
-    (built.scenarios, found)
+    found
+}
+
+/// Judges each scenario as it is built.
+struct Judge<'a> {
+    source: &'a Arc<Source>,
+    cache: &'a Cache,
+    ambient: &'a [plan::ManifestObject],
+    /// Scenarios often apply the same objects: what is wrong with those is found once.
+    linked: HashSet<u64>,
+    found: Vec<(Of, Diagnostic)>,
+    keep: &'a mut dyn FnMut(plan::Scenario),
+}
+
+/// What a finding of the judge is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Objects,
+    /// Whether the scenario shows what it says.
+    Soundness,
+}
+
+impl plan::Taker for Judge<'_> {
+    fn take(&mut self, scenario: plan::Scenario, routes: Vec<(String, Place)>) {
+        let objects = applied(&scenario);
+        let refused = refused(&scenario, self.source, self.cache);
+        // What an API server refuses is linked to nothing.
+        let sound = !refused.iter().any(Diagnostic::is_error);
+        self.add(Of::Objects, refused);
+        if sound {
+            self.add(Of::Soundness, soundness::check(&scenario, &objects, self.ambient));
+            self.add(Of::Soundness, reach::check(&scenario, self.ambient));
+        }
+        if sound && !objects.is_empty() && self.linked.insert(identity(&objects, &scenario.namespace)) {
+            self.add(Of::Objects, links::links_beside(&objects, self.ambient, &scenario.namespace));
+        }
+        for (name, place) in routes {
+            self.add(Of::Objects, soundness::route(&name, &place, &objects, self.ambient, &scenario.namespace));
+        }
+        (self.keep)(scenario);
+    }
+}
+
+impl Judge<'_> {
+    fn add(&mut self, of: Of, found: impl IntoIterator<Item = Diagnostic>) {
+        self.found.extend(found.into_iter().map(|d| (of, d)));
+    }
 }
 
 /// What a target has before any scenario of this path runs: the objects of `manifests/base/`.
@@ -182,7 +239,7 @@ fn scenario_files(path: &Path, found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 
 /// The same finding twice (a line repeated by `for`, a manifest used by two scenarios) is told once.
 fn dedup(found: &mut Vec<Diagnostic>) {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     found.retain(|d| {
         let place = d.labels.first().map(|l| (l.place.source.name.clone(), l.place.span.start, l.place.span.end));
         seen.insert((d.code, d.title.clone(), place))

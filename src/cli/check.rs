@@ -16,15 +16,11 @@ pub struct Check {
 impl Check {
     #[allow(clippy::print_stdout)]
     pub fn run(self) -> i32 {
-        match check::load(&self.files) {
-            Ok(loaded) => {
-                show(&loaded.warnings, 0);
-                let steps: usize = loaded.plan.scenarios.iter().map(|scenario| scenario.steps.len()).sum();
-                println!(
-                    "{} scenarios, {steps} steps, {} warnings, no errors",
-                    loaded.plan.scenarios.len(),
-                    loaded.warnings.len()
-                );
+        match check::only(&self.files) {
+            Ok(checked) => {
+                show(&checked.warnings, 0);
+                let (scenarios, steps) = (checked.scenarios, checked.steps);
+                println!("{scenarios} scenarios, {steps} steps, {} warnings, no errors", checked.warnings.len());
                 0
             }
             Err(problems) => show(&problems, 2),

@@ -37,15 +37,14 @@ pub trait Manifests {
     fn steps(&self, word: &Expanded, place: &Place) -> Result<Arc<Source>, Vec<Diagnostic>>;
 }
 
-/// What a file says: its scenarios, and everything found wrong or doubtful on the way.
-pub struct Built {
-    pub scenarios: Vec<Scenario>,
-    pub diagnostics: Vec<Diagnostic>,
-    /// `expect route` lines, which the checks turn into a lesson: the scenario's index, the name, the place.
-    pub routes: Vec<(usize, String, Place)>,
+/// Takes the scenarios of a file one after the other, so that who needs none of them longer does not hold them all.
+pub trait Taker {
+    /// `routes`: the names and places of its `expect route` lines, which the checks turn into a lesson.
+    fn take(&mut self, scenario: Scenario, routes: Vec<(String, Place)>);
 }
 
-pub fn build(parsed: &Parsed, manifests: &dyn Manifests) -> Built {
+/// Hands on what a file says, scenario by scenario, and gives back everything found wrong or doubtful on the way.
+pub fn build(parsed: &Parsed, manifests: &dyn Manifests, taker: &mut dyn Taker) -> Vec<Diagnostic> {
     let mut errors = vec![];
     let included = include(parsed, manifests, &mut errors);
     let libraries: Vec<FileBlocks<'_>> =
@@ -66,7 +65,7 @@ pub fn build(parsed: &Parsed, manifests: &dyn Manifests) -> Built {
         total: 0,
         last_exec: None,
         routes: vec![],
-        index: 0,
+        is_first: true,
         first: Place {
             source: parsed.source.clone(),
             span: parsed.statements.first().map_or(0..0, |s| s.span.clone()),
@@ -79,11 +78,18 @@ pub fn build(parsed: &Parsed, manifests: &dyn Manifests) -> Built {
     builder.headers(headers, &mut file);
     let level = builder.named.len();
     builder.name_steps(&around.named);
-    let out: Vec<Scenario> = scenarios.iter().map(|s| builder.scenario(&parsed.source, s, &file, around)).collect();
+    let mut titles = HashMap::new();
+    let mut again = vec![];
+    for block in scenarios {
+        let scenario = builder.scenario(&parsed.source, block, &file, around);
+        again.extend(same_title(&scenario, &mut titles));
+        let routes = std::mem::take(&mut builder.routes);
+        taker.take(scenario, routes);
+    }
     builder.unused_steps(level, !scenarios.is_empty());
-    duplicate_titles(&out, &mut builder.errors);
+    builder.errors.extend(again);
     builder.errors.retain(|d| !d.code.is_empty());
-    Built { scenarios: out, diagnostics: builder.errors, routes: builder.routes }
+    builder.errors
 }
 
 pub(super) struct Builder<'m> {
@@ -103,8 +109,8 @@ pub(super) struct Builder<'m> {
     pub(super) total: usize,
     /// The last exec of the scenario, and what stands between it and here.
     pub(super) last_exec: Option<LastExec>,
-    pub(super) routes: Vec<(usize, String, Place)>,
-    pub(super) index: usize,
+    pub(super) routes: Vec<(String, Place)>,
+    pub(super) is_first: bool,
     /// The file's first statement.
     pub(super) first: Place,
 }
@@ -214,7 +220,7 @@ impl<'m> Builder<'m> {
         self.unused(level, "capture");
         self.unused_steps(named, true);
         self.named.truncate(named);
-        let first = self.index == 0;
+        let first = std::mem::replace(&mut self.is_first, false);
         let scenario = Scenario {
             file: source.clone(),
             file_title: file.title.clone(),
@@ -235,7 +241,6 @@ impl<'m> Builder<'m> {
             steps: std::mem::take(&mut self.steps),
         };
         (self.scope, self.namespace, self.gateway) = (scope, namespace, gateway);
-        self.index += 1;
         scenario
     }
 
@@ -334,7 +339,7 @@ impl<'m> Builder<'m> {
 
     pub(super) fn route(&mut self, name: String, span: &Span) {
         let place = self.place(span);
-        self.routes.push((self.index, name, place));
+        self.routes.push((name, place));
     }
 }
 
@@ -343,16 +348,14 @@ fn file_stem(name: &str) -> String {
     file.strip_suffix(".egress").unwrap_or(file).nfc().collect()
 }
 
-fn duplicate_titles(scenarios: &[Scenario], errors: &mut Vec<Diagnostic>) {
-    let mut seen: HashMap<&str, &Scenario> = HashMap::new();
-    for scenario in scenarios {
-        if let Some(first) = seen.get(scenario.name.as_str()) {
-            let d = Diagnostic::error("E0204", format!("two scenarios are named \"{}\"", scenario.name))
-                .at(scenario.place.clone(), "again")
-                .at(first.place.clone(), "first here");
-            errors.push(d);
-        } else {
-            seen.insert(&scenario.name, scenario);
-        }
+/// A name that an earlier scenario has.
+fn same_title(scenario: &Scenario, titles: &mut HashMap<String, Place>) -> Option<Diagnostic> {
+    if let Some(first) = titles.get(&scenario.name) {
+        let d = Diagnostic::error("E0204", format!("two scenarios are named \"{}\"", scenario.name))
+            .at(scenario.place.clone(), "again")
+            .at(first.clone(), "first here");
+        return Some(d);
     }
+    titles.insert(scenario.name.clone(), scenario.place.clone());
+    None
 }

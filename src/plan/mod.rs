@@ -19,7 +19,7 @@ pub mod step;
 mod steps;
 mod value;
 
-pub use build::{Built, DEFAULT_GATEWAY, DEFAULT_NAMESPACE, DEFAULT_WITHIN, Manifests, build};
+pub use build::{DEFAULT_GATEWAY, DEFAULT_NAMESPACE, DEFAULT_WITHIN, Manifests, Taker, build};
 pub use document::document;
 pub use expected::*;
 pub use inline::Inline;

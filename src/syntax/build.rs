@@ -60,10 +60,10 @@ fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
         }
         Rule::require => Verb::Require(Box::new(requirement(w, inner.next()?)?)),
         Rule::include => Verb::Include(first_word(w, inner)?),
-        Rule::only_on => Verb::OnlyOn { because: because(w, inner), target: boxed(w, inner)? },
+        Rule::only_on => Verb::OnlyOn { because: because(w, inner.clone()), target: boxed(w, inner)? },
         Rule::skip_if => {
-            let negated = inner.any(|p| p.as_rule() == Rule::no);
-            let because = because(w, inner);
+            let negated = inner.clone().any(|p| p.as_rule() == Rule::no);
+            let because = because(w, inner.clone());
             Verb::SkipIf { negated, requirement: Box::new(inner.find_map(|p| requirement(w, p))?), because }
         }
         Rule::disruptive => Verb::Disruptive { because: because(w, inner) },
@@ -119,7 +119,7 @@ fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
             Verb::Site { host, behaviour: inner.filter_map(|p| behaviour(w, p)).collect() }
         }
         Rule::cut_traffic => {
-            let refuse = inner.any(|p| p.as_rule() == Rule::refuse);
+            let refuse = inner.clone().any(|p| p.as_rule() == Rule::refuse);
             let mut words = all_words(w, inner).into_iter().map(Box::new);
             Verb::Cut { from: words.next()?, to: words.next()?, refuse }
         }

@@ -56,7 +56,7 @@ impl<'t> Pair<'t> {
 }
 
 /// Nodes side by side.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Pairs<'t> {
     text: &'t str,
     nodes: &'t [Node],

@@ -8,6 +8,7 @@
 #[allow(dead_code, reason = "this test needs the server and a client only")]
 mod api;
 mod real_envoy;
+mod relay;
 
 use egress_scn::lab::authority::Authority;
 use egress_scn::lab::pilot::{Follower, MONITORING_PORT, Pilot, PilotConfig};
@@ -179,4 +180,45 @@ async fn what_is_written_to_the_api_is_in_envoy_when_synced_answers() {
     assert_eq!(control.synced(&version).await["acked"], true);
     assert!(admin(folder, "/clusters").await.contains(&cluster_of("late")));
     assert_eq!(control.get("/debug/syncz").await[0]["proxy"], "sleep-0.mesh-test");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_while_the_way_to_the_api_is_cut_is_not_lost() {
+    let Some(envoy) = real_envoy::find() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let lab = api::start();
+    let client = lab.client.clone();
+    for name in ["istio-system", "mesh-test"] {
+        apply(&client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await;
+    }
+    apply(&client, mesh_config("%RESPONSE_CODE%\n")).await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "sleep-0", "namespace": "mesh-test", "labels": {"app": "sleep"}},
+        "spec": {"serviceAccountName": "sleep", "containers": [{"name": "sleep", "image": "curl"}]}});
+    apply(&client, pod.clone()).await;
+    let relay = relay::Relay::to(lab.server.address()).await;
+    let mut control = pilot(api::client_at(relay.address, &lab.ca, Some(&lab.identity)), folder).await;
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    let _envoy = real_envoy::start(&envoy, folder, &pod);
+    control.says("new connection").await;
+    let gone = service_entry("gone");
+    let version = apply(&client, gone.clone()).await;
+    control.synced(&version).await;
+    assert!(admin(folder, "/clusters").await.contains(&cluster_of("gone")));
+
+    relay.cut();
+    let gone: DynamicObject = serde_json::from_value(gone).unwrap();
+    api(&client, &gone).delete("gone", &DeleteParams::default()).await.unwrap();
+    apply(&client, service_entry("first")).await;
+    let version = apply(&client, service_entry("second")).await;
+    // Nobody answers for what cannot be known.
+    let state = control.get("/debug/lab/state").await;
+    assert!(state["seen"].as_u64().is_none_or(|seen| seen < version.parse().unwrap()), "{state:#}");
+    relay.mend();
+    let proxy = control.synced(&version).await;
+    assert_eq!(proxy["acked"], true, "{proxy:#}");
+    let clusters = admin(folder, "/clusters").await;
+    assert!(clusters.contains(&cluster_of("first")) && clusters.contains(&cluster_of("second")), "{clusters}");
+    assert!(!clusters.contains(&cluster_of("gone")), "{clusters}");
 }

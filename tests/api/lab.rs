@@ -88,6 +88,11 @@ pub fn start() -> Lab {
 
 /// A client of the server, with or without a certificate.
 pub fn client(server: &Server, ca: &str, identity: Option<&Identity>) -> kube::Client {
+    client_at(server.address(), ca, identity)
+}
+
+/// The same at an address that leads to the server.
+pub fn client_at(address: std::net::SocketAddr, ca: &str, identity: Option<&Identity>) -> kube::Client {
     use base64::Engine;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let mut user = serde_json::json!({});
@@ -97,7 +102,7 @@ pub fn client(server: &Server, ca: &str, identity: Option<&Identity>) -> kube::C
     }
     let kubeconfig = serde_json::json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "lab",
-        "clusters": [{ "name": "lab", "cluster": { "server": format!("https://{}", server.address()),
+        "clusters": [{ "name": "lab", "cluster": { "server": format!("https://{address}"),
             "certificate-authority-data": encode(ca) } }],
         "users": [{ "name": "lab", "user": user }],
         "contexts": [{ "name": "lab", "context": { "cluster": "lab", "user": "lab", "namespace": "default" } }],

@@ -17,16 +17,76 @@ fn states(output: &Output) -> Vec<(String, String, String)> {
     findings.iter().map(|f| (word(f, "about"), word(f, "state"), word(f, "seen"))).collect()
 }
 
-/// Merges into an object of the lab.
-fn patch(config: &Path, path: &str, change: Value) {
+/// Sends a request to the lab's API as its administrator.
+fn send(config: &Path, request: http::request::Builder, body: &Value) -> Value {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let kubeconfig = kube::config::Kubeconfig::read_from(config).unwrap();
     runtime.block_on(async {
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
         let client = kube::Client::try_from(config).unwrap();
-        let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
-        client.request::<Value>(request.body(change.to_string().into_bytes()).unwrap()).await.unwrap();
-    });
+        client.request(request.body(body.to_string().into_bytes()).unwrap()).await.unwrap()
+    })
+}
+
+/// Merges into an object of the lab.
+fn patch(config: &Path, path: &str, change: Value) {
+    send(config, http::Request::patch(path).header("content-type", "application/merge-patch+json"), &change);
+}
+
+fn create(config: &Path, path: &str, object: &Value) -> Value {
+    send(config, http::Request::post(path).header("content-type", "application/json"), object)
+}
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// An account that may only look is told what it lacks, and the Roles that are printed are enough.
+fn rights(config: &Path, place: &Path) {
+    let account = json!({ "metadata": { "name": "tester" } });
+    create(config, "/api/v1/namespaces/mesh-test/serviceaccounts", &account);
+    let token = create(
+        config,
+        "/api/v1/namespaces/mesh-test/serviceaccounts/tester/token",
+        &json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {} }),
+    );
+    let mut document: Value = serde_yaml::from_str(&std::fs::read_to_string(config).unwrap()).unwrap();
+    document["users"][0]["user"] = json!({ "token": token["status"]["token"] });
+    let limited = place.join("limited");
+    std::fs::write(&limited, document.to_string()).unwrap();
+    let bind = |namespace: &str, kind: &str, role: &str| {
+        let object = json!({ "metadata": { "name": format!("tester-{role}") },
+            "subjects": [{ "kind": "ServiceAccount", "name": "tester", "namespace": "mesh-test" }],
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role } });
+        let plural = if namespace.is_empty() { "clusterrolebindings" } else { "rolebindings" };
+        let place = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
+        create(config, &format!("{RBAC}{place}/{plural}"), &object);
+    };
+    for namespace in ["mesh-test", "istio-system"] {
+        bind(namespace, "ClusterRole", "view");
+    }
+    let permissions = |seen: &Output| {
+        let found = states(seen);
+        found.into_iter().find(|(about, _, _)| about == "permissions").unwrap_or_else(|| panic!("{}", text(seen)))
+    };
+    let (_, state, said) = permissions(&doctor(&limited, &["-o", "json"]));
+    assert_eq!(state, "lacking", "{said}");
+    assert!(said.contains("create pods/exec in mesh-test") && !said.contains("get pods in mesh-test"), "{said}");
+
+    let printed = text(&doctor(&limited, &[]));
+    let printed: String = printed.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    let (_, rest) = printed.split_once("kubectl apply -f - <<'EOF'\n").unwrap_or_else(|| panic!("{printed}"));
+    let (roles, _) = rest.split_once("EOF\n").unwrap();
+    let mut namespaces = vec![];
+    for role in serde_yaml::Deserializer::from_str(roles) {
+        let role = <Value as serde::Deserialize>::deserialize(role).unwrap();
+        let namespace = role["metadata"]["namespace"].as_str().unwrap_or_default().to_string();
+        let plural = if namespace.is_empty() { "clusterroles".into() } else { format!("namespaces/{namespace}/roles") };
+        create(config, &format!("{RBAC}/{plural}"), &role);
+        bind(&namespace, role["kind"].as_str().unwrap(), "egress-scn");
+        namespaces.push(namespace);
+    }
+    assert!(namespaces.contains(&"mesh-test".to_string()), "{roles}");
+    let (_, state, said) = permissions(&doctor(&limited, &["-o", "json"]));
+    assert_eq!(state, "good", "{said}");
 }
 
 #[test]
@@ -66,6 +126,8 @@ fn the_doctor_sees_what_a_cluster_has_and_what_it_lacks() {
     }
     // Every proxy that is followed is asked: the sidecar and the gateway.
     assert_eq!(found.iter().filter(|(about, _, _)| about == "access log").count(), 2, "{found:#?}");
+
+    rights(&config, place.path());
 
     patch(
         &config,

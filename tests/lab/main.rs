@@ -10,6 +10,7 @@ mod breaks;
 mod clients;
 mod cluster_doctor;
 mod explained;
+mod faults;
 mod ingress;
 mod kept;
 mod language;

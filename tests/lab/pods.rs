@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Place {
+pub struct Place {
     _lab: Lab,
-    cluster: Cluster,
-    propagation: Propagation,
+    pub cluster: Cluster,
+    pub propagation: Propagation,
 }
 
 const PODS: &str = r#"
@@ -107,7 +107,7 @@ spec: {containers: [{name: client, image: curlimages/curl}]}
 "#;
 
 impl Place {
-    async fn start() -> Place {
+    pub async fn start() -> Place {
         let lab = Lab::start_with(Path::new(env!("CARGO_BIN_EXE_egress-scn")), |_| ()).await.unwrap();
         let kubeconfig = kube::config::Kubeconfig::read_from(lab.kubeconfig()).unwrap();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
@@ -132,16 +132,20 @@ impl Place {
     }
 
     /// Applies, and waits until it is in force everywhere.
-    async fn put(&self, text: &str) {
+    pub async fn put(&self, text: &str) {
+        self.put_unsettled(text).await;
+        self.settle().await;
+    }
+
+    pub async fn put_unsettled(&self, text: &str) {
         use serde::Deserialize;
         for document in serde_yaml::Deserializer::from_str(text) {
             let object = Value::deserialize(document).unwrap();
             self.apply(&object).await.unwrap_or_else(|error| panic!("{error}\n{object}"));
         }
-        self.settle().await;
     }
 
-    async fn settle(&self) {
+    pub async fn settle(&self) {
         let settled = self.propagation.settle(&[], None, PATIENCE).await;
         assert!(settled.proven && settled.rejections.is_empty(), "{settled:?}");
     }
@@ -152,7 +156,7 @@ impl Place {
         self.settle().await;
     }
 
-    async fn pod(&self, namespace: &str, name: &str) -> Pod {
+    pub async fn pod(&self, namespace: &str, name: &str) -> Pod {
         if ["bag", "client", "ends"].contains(&name) {
             let is_ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
             self.status(namespace, name, |status| {
@@ -164,13 +168,13 @@ impl Place {
     }
 
     /// A shell's exit code and output in a pod's container.
-    async fn sh(&self, pod: &Pod, container: &str, script: &str) -> (i32, String) {
+    pub async fn sh(&self, pod: &Pod, container: &str, script: &str) -> (i32, String) {
         let command = ["sh", "-c", script].map(String::from);
         let output = self.cluster.exec(pod, Some(container), &command).await.unwrap();
         (output.exit, String::from_utf8(output.stdout).unwrap().trim_end().to_string())
     }
 
-    async fn status(&self, namespace: &str, name: &str, wanted: impl Fn(&Value) -> bool + Send) -> Value {
+    pub async fn status(&self, namespace: &str, name: &str, wanted: impl Fn(&Value) -> bool + Send) -> Value {
         let api: Api<core::Pod> = Api::namespaced(self.cluster.client().clone(), namespace);
         let met = |pod: Option<&core::Pod>| pod.is_some_and(|pod| wanted(&json!(pod.status)));
         let found = tokio::time::timeout(PATIENCE, await_condition(api, name, met)).await;

@@ -73,12 +73,12 @@ pub async fn keep_running(container: Arc<Container>, pod: Arc<Pod>, config: Arc<
     let events = config.events_of(&pod, name);
     loop {
         let since = Timestamp::now();
-        let exit = match run(&container, &pod, &config).await {
-            Ok(exit) => exit,
+        let (exit, why) = match run(&container, &pod, &config).await {
+            Ok(exit) => (exit, format!("exit code {exit}")),
             Err(Fault { reason, message }) => {
                 events.warning(&pod.object, "Failed", format!("Error: {message}"));
-                pod.set_state(&container.spec.name, Phase::Waiting { reason, message });
-                128
+                pod.set_state(&container.spec.name, Phase::Waiting { reason, message: message.clone() });
+                (128, message)
             }
         };
         if *ending.borrow() {
@@ -98,7 +98,7 @@ pub async fn keep_running(container: Arc<Container>, pod: Arc<Pod>, config: Arc<
         if !back_off.is_zero() {
             let of = format!("{} in pod {}_{}({})", name, pod.name, pod.namespace, pod.uid);
             events.warning(&pod.object, "BackOff", format!("Back-off restarting failed container {of}"));
-            let message = format!("back-off {back_off:?} restarting failed container (exit code {exit})");
+            let message = format!("back-off {back_off:?} restarting failed container: {why}");
             pod.set_state(&container.spec.name, Phase::Waiting { reason: "CrashLoopBackOff", message });
         }
         if tokio::time::timeout(back_off, ending.wait_for(|ending| *ending)).await.is_ok() {

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, clippy::print_stdout)]
 
+pub mod api;
 #[path = "../../src/check/mod.rs"]
 pub mod check;
 #[path = "../../src/diag/mod.rs"]

@@ -18,4 +18,5 @@ mod life;
 mod pods;
 mod program;
 mod scaffold;
+mod sites;
 mod suite;

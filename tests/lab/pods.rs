@@ -305,18 +305,15 @@ async fn tokens(place: &Place) {
     assert_eq!(place.sh(&client, "client", "curl -s https://kubernetes.default.svc/version").await.0, 60);
 }
 
+const DENIED: &str = "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: none, namespace: mesh-test},
+    spec: {selector: {matchLabels: {app: httpbin}}, action: DENY, rules: [{to: [{operation: {paths: [/status/418]}}]}]}}";
+
 /// httpbin in the mesh: mTLS by itself, its caller known, policies heard, and nothing else let in where that is asked for.
 async fn mesh(place: &Place) {
     let sleep = place.pod("mesh-test", "sleep").await;
     let client = place.pod("legacy", "client").await;
     let url = "http://httpbin.mesh-test:8000";
-    // Before the first call: a connection that stands keeps the filter chain it began with.
-    place
-        .put(
-            "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: none, namespace: mesh-test},
-              spec: {selector: {matchLabels: {app: httpbin}}, action: DENY, rules: [{to: [{operation: {paths: [/status/418]}}]}]}}",
-        )
-        .await;
+    place.put(DENIED).await;
     assert_eq!(place.sh(&sleep, "sleep", &format!("{CODE} {url}/status/418")).await, (0, "403".into()));
     assert_eq!(place.sh(&sleep, "sleep", &format!("{CODE} {url}/status/417")).await, (0, "417".into()));
     let (exit, headers) = place.sh(&sleep, "sleep", &format!("curl -s {url}/headers")).await;
@@ -338,6 +335,14 @@ async fn mesh(place: &Place) {
     place.remove("security.istio.io/v1", "AuthorizationPolicy", space, "none").await;
     place.remove("security.istio.io/v1", "PeerAuthentication", space, "strict").await;
     assert_eq!(place.sh(&client, "client", &format!("{CODE} {url}/get")).await, (0, "200".into()));
+    // Connections that stand are asked to end by their next answer, and what comes then is judged anew.
+    let many = format!("for i in $(seq 20); do {CODE} {url}/status/418; echo; done");
+    let codes = place.sh(&sleep, "sleep", &many).await.1;
+    assert!(codes.ends_with("418\n418\n418"), "{codes}");
+    place.put(DENIED).await;
+    let codes = place.sh(&sleep, "sleep", &many).await.1;
+    assert!(codes.ends_with("403\n403\n403"), "{codes}");
+    place.remove("security.istio.io/v1", "AuthorizationPolicy", space, "none").await;
 }
 
 async fn policies(place: &Place) {

@@ -4,7 +4,8 @@ use super::files::{Cache, Files};
 use super::places::Roots;
 use super::{dedup, file, manifest as one, objects};
 use crate::diag::{Diagnostic, Place, Source};
-use crate::plan::{Expanded, ManifestObject, Manifests, Scenario};
+use crate::plan::{self, Expanded, ManifestObject, Manifests, Scenario};
+use crate::syntax::Parsed;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,10 +62,24 @@ pub fn word(path: &Path, word: &str, unsaved: &Unsaved) -> Vec<ManifestObject> {
     files.files(&word, &nowhere).unwrap_or_default()
 }
 
+/// The files of named steps that a scenario includes.
+pub fn included(parsed: &Parsed, path: &Path, unsaved: &Unsaved) -> Vec<Parsed> {
+    let cache = Cache::with(unsaved.clone());
+    plan::included(parsed, &Files { roots: Roots::of(path), cache: &cache })
+}
+
+/// What `include` can name at this path.
+pub fn step_files(path: &Path) -> Vec<String> {
+    let own = path.file_name().and_then(|name| name.to_str());
+    let mut out: Vec<String> = Roots::of(path).folders().iter().flat_map(|folder| folder.names(true)).collect();
+    out.retain(|name| Some(name.as_str()) != own);
+    out
+}
+
 /// What `apply` can name at this path: files, and folders of files with a `/` behind.
 pub fn manifest_names(path: &Path) -> Vec<String> {
     let roots = Roots::of(path);
-    let mut out: Vec<String> = roots.folders().iter().flat_map(|folder| folder.names()).collect();
+    let mut out: Vec<String> = roots.folders().iter().flat_map(|folder| folder.names(false)).collect();
     for folder in roots.folders() {
         for found in folder.expand("*/*", true).unwrap_or_default() {
             let inside = found.strip_prefix(&folder.path).ok().and_then(Path::to_str);

@@ -3,7 +3,7 @@
 
 use super::manifest;
 use super::objects;
-use super::places::Roots;
+use super::places::{self, Roots};
 use super::text;
 use crate::diag::suggest::nearest;
 use crate::diag::{Diagnostic, Place, Source};
@@ -66,7 +66,7 @@ impl Manifests for Files<'_> {
         let found = self.find(word, place, true).map_err(|d| vec![*d])?;
         let path = &found[0];
         let shown = self.roots.shown(path);
-        let text = text::read(path, super::MAX_SCENARIO).map_err(|why| {
+        let text = self.cache.text(path, super::MAX_SCENARIO).map_err(|why| {
             vec![Diagnostic::error("E0310", format!("cannot read {shown}: {why}")).at(place.clone(), "")]
         })?;
         Ok(Arc::new(Source { name: shown, text }))
@@ -121,6 +121,12 @@ impl Files<'_> {
                 "Kubernetes objects stand in .yaml files",
             ));
         }
+        if is_steps && places::is_manifest(Path::new(text)) {
+            return Err(habit(
+                format!("`{text}` is a manifest, and names no steps"),
+                "write apply FILE where it is to be applied",
+            ));
+        }
         if text.contains("://") {
             return Err(Box::new(
                 Diagnostic::error("E0304", "a URL is never applied")
@@ -147,16 +153,32 @@ impl Files<'_> {
                 return Ok(found);
             }
         }
-        Err(Box::new(self.nothing(text, place)))
+        Err(Box::new(self.nothing(text, place, is_steps)))
     }
 
-    fn nothing(&self, text: &str, place: &Place) -> Diagnostic {
+    fn nothing(&self, text: &str, place: &Place, is_steps: bool) -> Diagnostic {
         let mut names: Vec<String> = vec![];
         for folder in self.roots.folders() {
-            names.extend(folder.names());
+            names.extend(folder.names(is_steps));
         }
-        let d = Diagnostic::error("E0301", format!("no manifest matches `{text}`"));
-        let mut d = match nearest(text, names.iter().map(String::as_str)) {
+        let d = match is_steps {
+            true => Diagnostic::error("E0301", format!("no file `{text}` to include")),
+            false => Diagnostic::error("E0301", format!("no manifest matches `{text}`")),
+        };
+        // `manifests/a.yaml`, `a`, `*.yml`.
+        let base = text.rsplit('/').next().unwrap_or(text);
+        let ending = if is_steps { ".egress" } else { ".yaml" };
+        let other = format!("{}{ending}", base.trim_end_matches(".yml").trim_end_matches(".yaml"));
+        let is_there = |word: &str| {
+            let found = |f: &super::places::Folder| f.expand(word, true).is_ok_and(|found| !found.is_empty());
+            word != text && !word.is_empty() && self.roots.folders().iter().any(found)
+        };
+        let near = match (is_there(base), is_there(&other)) {
+            (true, _) => Some(base),
+            (_, true) => Some(other.as_str()),
+            _ => nearest(text, names.iter().map(String::as_str)),
+        };
+        let mut d = match near {
             Some(near) if text.strip_suffix([',', ';']) == Some(near) => {
                 d.at(place.clone(), format!("write `{near}`: blanks stand between words, and a line is a statement"))
             }
@@ -191,11 +213,11 @@ impl Cache {
         Cache { unsaved, ..Cache::default() }
     }
 
-    fn text(&self, path: &Path) -> Result<String, String> {
+    fn text(&self, path: &Path, limit: u64) -> Result<String, String> {
         let unsaved = (!self.unsaved.is_empty()).then(|| path.canonicalize().ok()).flatten();
         match unsaved.and_then(|path| self.unsaved.get(&path)) {
             Some(text) => Ok(text.clone()),
-            None => super::text::read(path, MAX_MANIFEST),
+            None => text::read(path, limit),
         }
     }
 
@@ -203,7 +225,7 @@ impl Cache {
         if let Some(known) = self.files.borrow().get(path) {
             return known.clone();
         }
-        let result = read_file(self.text(path), shown, word);
+        let result = read_file(self.text(path, MAX_MANIFEST), shown, word);
         self.files.borrow_mut().insert(path.to_path_buf(), result.clone());
         result
     }

@@ -7,12 +7,14 @@ pub mod editor;
 mod files;
 mod links;
 mod manifest;
+mod names;
 mod objects;
 mod places;
 mod reach;
 mod scalar;
 mod soundness;
 mod text;
+mod url;
 pub mod yaml;
 
 use crate::diag::{Diagnostic, Place, Source};
@@ -140,16 +142,24 @@ impl plan::Taker for Judge<'_> {
     fn take(&mut self, scenario: plan::Scenario, routes: Vec<(String, Place)>) {
         let objects = applied(&scenario);
         let refused = refused(&scenario, self.source, self.cache);
-        // What an API server refuses is linked to nothing.
         let sound = !refused.iter().any(Diagnostic::is_error);
-        self.add(Of::Objects, refused);
         if sound {
             self.add(Of::Soundness, soundness::check(&scenario, &objects, self.ambient));
+            self.add(Of::Soundness, names::check(&scenario, &objects, self.ambient));
+            self.add(Of::Soundness, url::check(&scenario));
             self.add(Of::Soundness, reach::check(&scenario, self.ambient));
         }
-        if sound && !objects.is_empty() && self.linked.insert(identity(&objects, &scenario.namespace)) {
-            self.add(Of::Objects, links::links_beside(&objects, self.ambient, &scenario.namespace));
+        if !objects.is_empty() && self.linked.insert(identity(&objects, &scenario.namespace)) {
+            // What an API server refuses is linked to nothing: that is not told too.
+            let wrong: Vec<&plan::ManifestObject> = objects
+                .iter()
+                .filter(|o| refused.iter().filter(|d| d.is_error()).any(|d| within(&d.labels[0].place, &o.place)))
+                .collect();
+            let links = links::links_beside(&objects, self.ambient, &scenario.namespace);
+            let links = links.into_iter().filter(|link| sound || !links::is_blamed(link, &wrong));
+            self.add(Of::Objects, links);
         }
+        self.add(Of::Objects, refused);
         for (name, place) in routes {
             self.add(Of::Objects, soundness::route(&name, &place, &objects, self.ambient, &scenario.namespace));
         }
@@ -198,6 +208,28 @@ fn refused(scenario: &plan::Scenario, source: &Arc<Source>, cache: &Cache) -> Ve
         }
     }
     found
+}
+
+/// Where a word stands in a step; the step, where it is not written so.
+fn narrow(step: &Place, word: &str) -> Place {
+    let text = &step.source.text[step.span.clone()];
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+    let whole = text.match_indices(word).find(|(at, _)| {
+        let before = text[..*at].chars().next_back();
+        let after = text[at + word.len()..].chars().next();
+        !before.is_some_and(part) && !after.is_some_and(part)
+    });
+    match whole {
+        Some((at, _)) if !word.is_empty() => {
+            let start = step.span.start + at;
+            Place { source: step.source.clone(), span: start..start + word.len() }
+        }
+        _ => step.clone(),
+    }
+}
+
+fn within(inner: &Place, outer: &Place) -> bool {
+    inner.source.name == outer.source.name && outer.span.start <= inner.span.start && inner.span.start <= outer.span.end
 }
 
 /// What tells one list of objects from another: what was read once is shared.

@@ -77,6 +77,20 @@ pub(super) fn objects(
     object(document.value, document.span, document.spans, place, out, errors);
 }
 
+/// A field that every object has: perhaps misspelt, perhaps behind a comment that JSON does not know.
+fn missing(body: &Value, field: &str, at: &dyn Fn(&str) -> Place) -> Diagnostic {
+    let d = Diagnostic::error("E0307", format!("the object has no `{field}`"));
+    let keys: Vec<&str> = body.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    if let Some(near) = crate::diag::suggest::nearest(field, keys.iter().copied()) {
+        return d.at(at(&format!("/{near}")), format!("did you mean `{field}`?"));
+    }
+    if let Some(comment) = keys.iter().find(|k| k.trim_start().starts_with("//")) {
+        let pointer = format!("/{}", comment.replace('~', "~0").replace('/', "~1"));
+        return d.at(at(&pointer), "JSON has no comments").help("remove it, or write the manifest as YAML with `#`");
+    }
+    d.at(at(""), "this object")
+}
+
 fn object(
     body: Value,
     span: Range<usize>,
@@ -101,7 +115,7 @@ fn object(
         match body.get(field) {
             Some(Value::String(s)) if !s.is_empty() => {}
             Some(_) => errors.push(refuse(&format!("/{field}"), &format!("`{field}` is a word"), "not a word")),
-            None => errors.push(refuse("", &format!("the object has no `{field}`"), "this object")),
+            None => errors.push(missing(&body, field, &at)),
         }
     }
     match body.pointer("/metadata/name") {

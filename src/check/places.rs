@@ -70,11 +70,12 @@ impl Folder {
         Ok(found)
     }
 
-    /// The manifests' names, for suggestions.
-    pub fn names(&self) -> Vec<String> {
+    /// The manifests' names, or those of files of steps, for suggestions.
+    pub fn names(&self, is_steps: bool) -> Vec<String> {
         let mut budget = MAX_ENTRIES;
         let all = entries(&self.path, &mut budget).unwrap_or_default();
-        all.into_iter().filter(|(_, p)| is_manifest(p)).map(|(n, _)| n).collect()
+        let is_one = |p: &Path| if is_steps { p.extension().is_some_and(|e| e == "egress") } else { is_manifest(p) };
+        all.into_iter().filter(|(_, p)| is_one(p)).map(|(n, _)| n).collect()
     }
 }
 

@@ -2,35 +2,34 @@
 //! starts around the client's own.
 
 use super::links::{Index, Object, host_matches};
-use super::soundness::{Probe, curl_urls, expects_success, probes};
+use super::narrow;
+use super::soundness::{Probe, expects_success, probes};
+use super::url::{self, Url};
 use crate::diag::Diagnostic;
+use crate::diag::suggest::nearest;
 use crate::plan::*;
 use serde_json::Value;
 
 /// All doubts about the probes of one scenario; each sees what is applied before it.
 pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic> {
     let mut found = vec![];
-    let matters = |o: &ManifestObject| {
-        let kind = o.body.get("kind").and_then(Value::as_str);
-        matches!(kind, Some("Sidecar" | "DestinationRule"))
-    };
-    let applies =
-        scenario.steps.iter().any(|s| matches!(&s.kind, StepKind::Apply(objects) if objects.iter().any(matters)));
-    if !applies && !ambient.iter().any(matters) {
-        return found;
-    }
     // Without REGISTRY_ONLY what a Sidecar hides is reached all the same.
     let open = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::AllowAny)));
     for probe in probes(scenario).iter().filter(|p| expects_success(p)) {
         let Some(workload) = &probe.exec.workload else { continue };
         let objects = applied_before(scenario, probe.index);
         let index = Index::new(&objects, ambient, &scenario.namespace);
-        for (scheme, host, port) in curl_urls(probe.exec) {
+        for url in url::of(probe.exec) {
+            let Url { scheme, host, port, .. } = &url;
             if !open {
-                hidden(&index, scenario, probe, workload, &host, &mut found);
+                hidden(&index, scenario, probe, workload, host, &mut found);
+                unregistered(&index, scenario, probe, workload, &url, ambient, &mut found);
             }
             if scheme == "https" {
-                twice(&index, scenario, probe, workload, &host, port, &mut found);
+                twice(&index, scenario, probe, workload, host, *port, &mut found);
+            }
+            if is_meshed(workload, ambient) {
+                other_protocol(&index, scenario, probe, &url, &mut found);
             }
         }
     }
@@ -50,6 +49,104 @@ fn applied_before(scenario: &Scenario, step: usize) -> Vec<ManifestObject> {
         }
     }
     objects
+}
+
+/// Whether the workload's namespace gets sidecars, as far as that is known.
+fn is_meshed(workload: &Workload, ambient: &[ManifestObject]) -> bool {
+    ambient.iter().any(|o| {
+        let text = |p: &str| o.body.pointer(p).and_then(Value::as_str);
+        text("/kind") == Some("Namespace")
+            && text("/metadata/name") == Some(&workload.namespace)
+            && (text("/metadata/labels/istio-injection") == Some("enabled")
+                || o.body.pointer("/metadata/labels/istio.io~1rev").is_some())
+    })
+}
+
+/// A host that is expected to answer, and that no ServiceEntry registers: misspelt, or not where REGISTRY_ONLY is asked for.
+fn unregistered(
+    index: &Index<'_>,
+    scenario: &Scenario,
+    probe: &Probe<'_>,
+    workload: &Workload,
+    url: &Url,
+    ambient: &[ManifestObject],
+    found: &mut Vec<Diagnostic>,
+) {
+    let host = url.host.as_str();
+    let outside = host.contains('.')
+        && host.parse::<std::net::IpAddr>().is_err()
+        && !host.contains(".svc")
+        && !index.services.iter().any(|s| host == format!("{}.{}", s.name, s.namespace));
+    if !outside || !is_meshed(workload, ambient) {
+        return;
+    }
+    let at = narrow(&probe.place(scenario), &url.word);
+    let entries = index.entries_of(host);
+    if let Some(entry) = entries.first() {
+        let ports: Vec<u64> = entries
+            .iter()
+            .flat_map(|e| e.list("/spec/ports"))
+            .filter_map(|p| p.get("number").and_then(Value::as_u64))
+            .collect();
+        // Without a scheme the port is a slip of its own.
+        if url.word.contains("://") && !ports.is_empty() && !ports.contains(&url.port) {
+            let listed: Vec<String> = ports.iter().map(u64::to_string).collect();
+            found.push(
+                Diagnostic::warning("W0243", format!("port {} of {host} is not registered", url.port))
+                    .at(at, "expects to reach it")
+                    .at(entry.at("/spec/ports"), format!("its ports: {}", listed.join(", ")))
+                    .help(format!(
+                        "add port {} to the ServiceEntry {}, or ask for one of its ports",
+                        url.port, entry.name
+                    )),
+            );
+        }
+        return;
+    }
+    let known: Vec<&str> =
+        index.service_entries.iter().flat_map(|e| e.list("/spec/hosts")).filter_map(Value::as_str).collect();
+    let asked = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::RegistryOnly)));
+    let near = nearest(host, known);
+    if near.is_none() && !asked {
+        return;
+    }
+    let label = match near {
+        Some(near) => format!("no ServiceEntry registers it; did you mean {near}?"),
+        None => "no ServiceEntry that is applied before registers it".to_string(),
+    };
+    found.push(
+        Diagnostic::warning("W0243", format!("{host} is not registered"))
+            .at(at, label)
+            .help("apply a ServiceEntry for this host, or expect the request to be blocked"),
+    );
+}
+
+/// TLS to a port that is declared HTTP, or plain HTTP to one that is declared TLS.
+fn other_protocol(index: &Index<'_>, scenario: &Scenario, probe: &Probe<'_>, url: &Url, found: &mut Vec<Diagnostic>) {
+    for entry in index.entries_of(&url.host) {
+        let ports = entry.list("/spec/ports").iter().enumerate();
+        let port = ports.clone().find(|(_, p)| p.get("number").and_then(Value::as_u64) == Some(url.port));
+        let Some((i, protocol)) = port.and_then(|(i, p)| Some((i, p.get("protocol")?.as_str()?))) else { continue };
+        let upper = protocol.to_uppercase();
+        let wrong = match url.scheme.as_str() {
+            "https" => matches!(upper.as_str(), "HTTP" | "HTTP2" | "GRPC"),
+            "http" => matches!(upper.as_str(), "TLS" | "HTTPS"),
+            _ => false,
+        };
+        if wrong {
+            let (sends, right) = if url.scheme == "https" { ("TLS", "TLS") } else { ("plain HTTP", "HTTP") };
+            found.push(
+                Diagnostic::warning(
+                    "W0246",
+                    format!("{sends} to port {} of {}, which is declared {protocol}", url.port, url.host),
+                )
+                .at(narrow(&probe.place(scenario), &url.word), format!("sends {sends}"))
+                .at(entry.at(&format!("/spec/ports/{i}/protocol")), "the sidecar reads it so")
+                .help(format!("declare the port `protocol: {right}`, or ask for a port that is {protocol}")),
+            );
+            return;
+        }
+    }
 }
 
 fn hidden(

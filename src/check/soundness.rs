@@ -2,6 +2,7 @@
 //! come past the gateway, a scenario that checks nothing. And `expect route` where no route is.
 
 use super::links::{Index, host_matches, without_namespace};
+use super::url;
 use crate::diag::{Diagnostic, Place};
 use crate::plan::*;
 use serde_json::Value;
@@ -11,6 +12,7 @@ pub fn check(scenario: &Scenario, objects: &[ManifestObject], ambient: &[Manifes
     let mut found = vec![];
     let probes = probes(scenario);
     nothing_checked(scenario, &mut found);
+    lab_alone(scenario, &mut found);
     only_negative(&probes, &mut found);
     let index = Index::new(objects, ambient, &scenario.namespace);
     // A fact of a listener or cluster beside it is a second witness: then the status is not alone.
@@ -71,6 +73,23 @@ fn nothing_checked(scenario: &Scenario, found: &mut Vec<Diagnostic>) {
             .at(first_line(&scenario.place), "no `expect` in it")
             .help("add an expectation: a run in which nothing is checked does not pass"),
     );
+}
+
+/// Kinds that only the lab knows, in a scenario that does not say so.
+fn lab_alone(scenario: &Scenario, found: &mut Vec<Diagnostic>) {
+    if scenario.skips.iter().any(|s| s.when == SkipWhen::NotOn(TargetKind::Lab)) {
+        return;
+    }
+    let of_lab = |o: &ManifestObject| o.body.get("apiVersion").and_then(Value::as_str) == Some(LAB_GROUP);
+    let step =
+        scenario.steps.iter().find(|s| matches!(&s.kind, StepKind::Apply(objects) if objects.iter().any(of_lab)));
+    if let Some(step) = step {
+        found.push(
+            Diagnostic::warning("W0245", "the lab alone knows this")
+                .at(step.place.clone(), "on a cluster the scenario fails here")
+                .help("write `only on lab` with the headers: then it is skipped elsewhere, with that reason"),
+        );
+    }
 }
 
 fn first_line(place: &Place) -> Place {
@@ -166,31 +185,7 @@ fn status_alone(probes: &[Probe<'_>], index: &Index<'_>, found: &mut Vec<Diagnos
 
 /// The hosts of the URLs in a command.
 fn curl_hosts(exec: &Exec) -> Vec<String> {
-    curl_urls(exec).into_iter().map(|(_, host, _)| host).collect()
-}
-
-/// Scheme, host and port of the URLs in a command.
-pub(super) fn curl_urls(exec: &Exec) -> Vec<(&'static str, String, u64)> {
-    let literal = |t: &Text| match t.0.as_slice() {
-        [Part::Literal(l)] => Some(l.clone()),
-        _ => None,
-    };
-    exec.command
-        .iter()
-        .filter_map(literal)
-        .filter_map(|w| {
-            let (scheme, rest) = match (w.strip_prefix("https://"), w.strip_prefix("http://")) {
-                (Some(rest), _) => ("https", rest),
-                (None, Some(rest)) => ("http", rest),
-                _ => return None,
-            };
-            let authority = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
-            let mut parts = authority.split(':');
-            let host = parts.next()?.to_lowercase();
-            let port = parts.next().and_then(|p| p.parse().ok()).unwrap_or(if scheme == "https" { 443 } else { 80 });
-            Some((scheme, host, port))
-        })
-        .collect()
+    url::hosts(exec)
 }
 
 /// The workload of the gateway that a VirtualService applied here leads a host through.

@@ -20,8 +20,12 @@ pub fn read(path: &Path, limit: u64) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
+        let bytes = e.as_bytes();
+        if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+            return "it is UTF-16 text: save it as UTF-8".to_string();
+        }
         let line = e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
-        format!("it is not UTF-8 text (line {line})")
+        format!("it is not UTF-8 text (line {line}): save it as UTF-8")
     })
 }
 

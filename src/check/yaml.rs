@@ -78,7 +78,16 @@ pub fn read(text: &str) -> Result<Vec<Document>, Vec<YamlError>> {
     while base < text.len() {
         let rest = &text[base..];
         let parser = Parser::new_from_str(rest);
-        let mut reader = Reader { parser, text, base, anchors: HashMap::new(), depth: 0, values, errors: vec![] };
+        let mut reader = Reader {
+            parser,
+            text,
+            base,
+            anchors: HashMap::new(),
+            depth: 0,
+            values,
+            errors: vec![],
+            second_object: false,
+        };
         let outcome = reader.documents(&mut documents);
         values = reader.values;
         errors.append(&mut reader.errors);
@@ -105,6 +114,8 @@ struct Reader<'t> {
     values: usize,
     /// Mistakes that reading goes on behind.
     errors: Vec<YamlError>,
+    /// An object began where one stands already: only that is told.
+    second_object: bool,
 }
 
 type Read<T> = Result<T, Box<YamlError>>;
@@ -116,6 +127,7 @@ impl<'t> Reader<'t> {
                 Event::StreamEnd => break,
                 Event::DocumentStart(..) => {
                     self.anchors.clear();
+                    self.second_object = false;
                     if let Some(root) = self.root()? {
                         documents.extend(self.document(root)?);
                     }
@@ -259,6 +271,11 @@ impl<'t> Reader<'t> {
                 continue;
             }
             if let Some(first) = seen.insert(key.clone(), key_span.clone()) {
+                // A second object: what follows belongs to it.
+                if self.second_object {
+                    continue;
+                }
+                self.second_object = key == "apiVersion" && self.text[..key_span.start].ends_with('\n');
                 let mut e = YamlError::new(
                     "E0306",
                     format!("the key `{}` is given twice", first_line(&key)),
@@ -266,6 +283,9 @@ impl<'t> Reader<'t> {
                     "again",
                 );
                 e.other = Some((first, "first here".into()));
+                if self.second_object {
+                    e.help = Some("a second object starts here: put a line `---` above it".into());
+                }
                 self.errors.push(*e);
                 continue;
             }
@@ -383,6 +403,18 @@ fn hint(text: &str, at: usize, info: &str) -> (Option<String>, Option<Range<usiz
         format!("a text that starts with `{}` needs quotes", &word[..1])
     } else if here.contains("{{") {
         "no templates here: write the value itself, or `${name}` in a `<<YAML` of a scenario".to_string()
+    } else if let Some(help) = depth(text, start, info) {
+        help
+    } else if here.trim() == "---" && indent(here) > 0 {
+        "`---` stands at the start of its line".to_string()
+    } else if info.contains("<document start>") && start > 0 {
+        "`---` on a line of its own stands between documents".to_string()
+    } else if text[..at].trim_end().ends_with(',') && text[at..].starts_with([',', ']', '}']) {
+        "nothing stands before this `,`: remove it".to_string()
+    } else if info.contains("did not find expected ',' or") {
+        "a `,` is missing at the end of what stands before".to_string()
+    } else if info.contains("implicit flow mapping") {
+        "a `,` too many, or a `:` too few, between the brackets".to_string()
     } else if info.contains("mapping values are not allowed") {
         "a text with `: ` in it needs quotes".to_string()
     } else if info.contains("simple key expected") {
@@ -395,6 +427,20 @@ fn hint(text: &str, at: usize, info: &str) -> (Option<String>, Option<Range<usiz
         return (None, None);
     };
     (Some(help), None)
+}
+
+/// A field that is indented deeper than the one above, which has its value already.
+fn depth(text: &str, start: usize, info: &str) -> Option<String> {
+    if !info.contains("mapping values are not allowed") {
+        return None;
+    }
+    let here = text[start..].lines().next()?;
+    let above = text[..start].lines().rev().find(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#'))?;
+    let column = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
+    let (_, value) = above.split_once(": ")?;
+    let key = here.trim_start_matches([' ', '-']).split(':').next()?;
+    (column(here) > column(above) && !value.trim().is_empty())
+        .then(|| format!("`{key}` is indented deeper than the field above it, which has a value: indent both alike"))
 }
 
 fn first_line(text: &str) -> &str {

@@ -2,7 +2,7 @@
 
 use super::{fail, output};
 use crate::check;
-use crate::diag::codes::{self, CODES};
+use crate::diag::codes;
 use crate::explain::{self, Language};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ impl Explain {
     pub fn run(self) -> i32 {
         match self.what.as_slice() {
             [] => {
-                output::print(&CODES.iter().map(|c| format!("{}  {}\n", c.code, c.title)).collect::<String>());
+                output::print(&codes::all().map(|c| format!("{}  {}\n", c.code, c.title)).collect::<String>());
                 0
             }
             all if all.iter().all(|word| is_code(word)) => all.iter().map(|word| code(word)).max().unwrap_or(0),

@@ -2,7 +2,7 @@
 //! resource path. Discovery is asked once for each group and version.
 
 use super::{Cluster, Error};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIGroup, APIResource};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -26,6 +26,24 @@ struct Named {
     kind: Kind,
     singular: String,
     short: Vec<String>,
+}
+
+impl Named {
+    /// Whether a word in lower case means it: `gateway`, `gateways`, `gw`, `gateways.networking.istio.io`,
+    /// `gateway.v1.networking.istio.io`.
+    fn is(&self, wanted: &str) -> bool {
+        let of = |word: &str| {
+            self.kind.kind.to_lowercase() == word
+                || self.kind.plural == word
+                || self.singular == word
+                || self.short.iter().any(|short| short == word)
+        };
+        let (group, version) = self.kind.api_version.split_once('/').unwrap_or(("", &self.kind.api_version));
+        match wanted.split_once('.') {
+            None => of(wanted),
+            Some((word, rest)) => of(word) && (rest == group || rest == format!("{version}.{group}")),
+        }
+    }
 }
 
 /// Group versions asked, in this order, when a person gives a kind without its apiVersion.
@@ -90,14 +108,18 @@ impl Cluster {
     pub async fn kind_by_word(&self, word: &str) -> Result<Kind, Error> {
         let wanted = word.to_lowercase();
         for api_version in USUAL {
-            for named in self.named(api_version).await? {
-                let matches = named.kind.kind.to_lowercase() == wanted
-                    || named.kind.plural == wanted
-                    || named.singular == wanted
-                    || named.short.contains(&wanted);
-                if matches {
-                    return Ok(named.kind);
-                }
+            if let Some(found) = self.named(api_version).await?.into_iter().find(|named| named.is(&wanted)) {
+                return Ok(found.kind);
+            }
+        }
+        // Of whatever else the target serves, each group's own preference.
+        let doing = "asking which groups the target serves".to_owned();
+        let groups = self.client().list_api_groups().await.map_err(|e| Error::from_kube(doing, e))?;
+        let preferred = |g: &APIGroup| Some(g.preferred_version.as_ref().or(g.versions.first())?.group_version.clone());
+        let others = groups.groups.iter().filter_map(preferred).filter(|version| !USUAL.contains(&version.as_str()));
+        for api_version in others {
+            if let Some(found) = self.named(&api_version).await?.into_iter().find(|named| named.is(&wanted)) {
+                return Ok(found.kind);
             }
         }
         Err(Error::Absent {

@@ -2,6 +2,7 @@
 
 use super::commands::{self, is_curl};
 use super::shell::{self, escaped, quote};
+use super::state;
 use super::step::Context;
 use crate::plan::*;
 
@@ -127,8 +128,44 @@ fn what(c: &Context<'_>, what: &Expectation) -> (String, Vec<String>) {
             cluster(c, host, *port, subset.as_deref(), c.proxy(on.as_ref()), facts)
         }
         Expectation::List { list, on, compare } => list_compare(c, *list, c.proxy(on.as_ref()), compare),
-        #[allow(unreachable_patterns)]
-        _ => (c.say("What the line says holds", "이 줄이 말하는 대로다"), vec![]),
+        Expectation::Json { path, matches } => {
+            let words = c.say(format!("The answer has a value at {path}"), format!("응답의 {path}에 값이 있다"));
+            let check = match matches {
+                None => " | grep -vx null".to_owned(),
+                Some(TextMatch::Equals(text)) => format!(" | grep -Fx -e {}", shell::text(text)),
+                Some(other) => format!(" | {}", grep(other)),
+            };
+            let line = shell::jq(path).zip(probe(c, "")).map(|(jq, command)| format!("{command} | jq -r {jq}{check}"));
+            (words + &told(c, matches.as_ref()), line.into_iter().collect())
+        }
+        Expectation::Time { comparison, limit } => {
+            let sign = super::step::sign(*comparison);
+            let seconds = limit.as_secs_f64();
+            let words = c.say(
+                format!("The transfer takes {sign} {seconds} s"),
+                format!("전송에 걸린 시간이 {sign} {seconds}초"),
+            );
+            (words, curl(c, "%{time_total}", &format!("awk '{{ print; exit !($1 {sign} {seconds}) }}'")))
+        }
+        Expectation::Tls(version) => {
+            let words = c.say(
+                format!("curl and the other end agreed on TLS {version}"),
+                format!("curl과 상대가 TLS {version}로 합의했다"),
+            );
+            let line = probe(c, "")
+                .map(|command| format!("{command} 2>&1 >/dev/null | grep -F 'SSL connection using TLSv{version}'"));
+            (words, line.into_iter().collect())
+        }
+        Expectation::Route { name, on, to } => state::route(c, name, c.proxy(on.as_ref()), to),
+        Expectation::Endpoint { host, port, subset, on, facts } => {
+            state::endpoint(c, host, *port, subset.as_deref(), c.proxy(on.as_ref()), facts)
+        }
+        Expectation::Secret { name, on } => state::secret(c, name, c.proxy(on.as_ref())),
+        Expectation::Only { list, name, on } => state::only(c, *list, name, on),
+        Expectation::Config { on, document } => state::config(c, on, document),
+        Expectation::Resource { object, document } => state::resource(c, object, document.as_ref()),
+        Expectation::Rejected { containing } => state::rejected(c, containing.as_ref()),
+        Expectation::Analysis(wanted) => state::analysis(c, wanted),
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Reads only the plan (and what the target starts with, to know containers' names). Does no I/O: nothing is run.
 
+mod change;
 mod commands;
 mod expectation;
 mod shell;
+mod state;
 mod step;
 
 use crate::diag::Place;

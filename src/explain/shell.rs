@@ -58,6 +58,19 @@ pub fn escaped(text: &str) -> String {
     text.chars().flat_map(|c| ("\\.|*+?()[]{}^$".contains(c)).then_some('\\').into_iter().chain([c])).collect()
 }
 
+/// A JSONPath as jq writes it, quoted; none for what jq says otherwise (filters, `..`).
+pub fn jq(path: &str) -> Option<String> {
+    let path = path.strip_prefix('$')?;
+    if path.contains(['?', '(', ')', '@']) || path.contains("..") {
+        return None;
+    }
+    let path = path.replace("[*]", "[]").replace(".*", "[]").replace("['", "[\"").replace("']", "\"]");
+    let path = if path.starts_with('.') { path } else { format!(".{path}") };
+    // `.a-b` is a subtraction.
+    let plain = |c: char| c.is_alphanumeric() || "._[]\"".contains(c) || path.contains("[\"");
+    path.chars().all(plain).then(|| quote(&path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,5 +86,9 @@ mod tests {
         let mixed = Text(vec![Part::Literal("x: ".into()), Part::Capture("내-이름".into())]);
         assert_eq!(text(&mixed), "'x: '\"${ub0b4_uc774ub984}\"");
         assert_eq!(escaped("a.b|c"), "a\\.b\\|c");
+        assert_eq!(jq("$.url").as_deref(), Some(".url"));
+        assert_eq!(jq("$.items[*].name").as_deref(), Some("'.items[].name'"));
+        assert_eq!(jq("$['a-b'][0]").as_deref(), Some("'.[\"a-b\"][0]'"));
+        assert_eq!(jq("$.a[?(@.b == 1)]"), None);
     }
 }

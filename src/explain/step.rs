@@ -15,15 +15,42 @@ pub struct Context<'s> {
     /// The exec that expectations are about.
     pub probe: Option<&'s Exec>,
     /// Captures of lists: they are files; all others are variables.
-    lists: Vec<&'s str>,
+    pub lists: Vec<Kept<'s>>,
     /// What puts back what was changed, last change first.
-    undo: Vec<String>,
+    pub undo: Vec<String>,
+    /// The change at hand is to be refused.
+    pub refused: bool,
+    /// The last change that was to be refused: its command, and what stands below it.
+    pub last_refused: Option<(String, String)>,
+}
+
+/// A list that was captured.
+pub struct Kept<'s> {
+    pub name: &'s str,
+    pub list: ProxyList,
+    pub on: Workload,
 }
 
 pub fn scenario(scenario: &Scenario, language: Language, containers: HashMap<Workload, String>) -> Explained {
-    let mut context = Context { language, scenario, containers, probe: None, lists: vec![], undo: vec![] };
-    let mut steps: Vec<ExplainedStep> = scenario.requires.iter().map(|require| context.require(require)).collect();
-    steps.extend(scenario.steps.iter().map(|step| context.step(step)));
+    let mut context = Context {
+        language,
+        scenario,
+        containers,
+        probe: None,
+        lists: vec![],
+        undo: vec![],
+        refused: false,
+        last_refused: None,
+    };
+    let mut steps: Vec<ExplainedStep> = scenario.skips.iter().map(|skip| context.skip(skip)).collect();
+    steps.extend(scenario.disruptive.iter().map(|disruptive| context.disruptive(disruptive)));
+    steps.extend(scenario.requires.iter().map(|require| context.require(require)));
+    for (index, step) in scenario.steps.iter().enumerate() {
+        let next = scenario.steps.get(index + 1).map(|next| &next.kind);
+        let is_refusal = |e: &Expect| matches!(e.what, Expectation::Rejected { .. }) && !e.negated;
+        context.refused = matches!(next, Some(StepKind::Expect(e)) if is_refusal(e));
+        steps.push(context.step(step));
+    }
     if !context.undo.is_empty() {
         let mut commands = std::mem::take(&mut context.undo);
         commands.reverse();
@@ -39,9 +66,72 @@ pub fn scenario(scenario: &Scenario, language: Language, containers: HashMap<Wor
     Explained { file: scenario.file.name.clone(), name: scenario.name.clone(), steps }
 }
 
+/// A requirement as it is written behind `require`.
+fn written(requirement: &Requirement) -> String {
+    match requirement {
+        Requirement::Outbound(OutboundPolicy::RegistryOnly) => "outbound REGISTRY_ONLY".into(),
+        Requirement::Outbound(OutboundPolicy::AllowAny) => "outbound ALLOW_ANY".into(),
+        Requirement::GatewayPort(port) => format!("gateway port {port}"),
+        Requirement::AccessLog { peer: true } => "access-log peer".into(),
+        Requirement::AccessLog { peer: false } => "access-log".into(),
+        Requirement::Secret { name, namespace: Some(namespace) } => format!("secret {name} in {namespace}"),
+        Requirement::Secret { name, namespace: None } => format!("secret {name}"),
+        Requirement::Version { comparison, version } => format!("version {} {version}", sign(*comparison)),
+        Requirement::Crd(name) => format!("crd {name}"),
+    }
+}
+
+pub fn sign(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::AtLeast => ">=",
+        Comparison::AtMost => "<=",
+        Comparison::Equal => "==",
+        Comparison::More => ">",
+        Comparison::Less => "<",
+    }
+}
+
 impl<'s> Context<'s> {
     pub fn say(&self, english: impl Into<String>, korean: impl Into<String>) -> String {
         self.language.say(english, korean)
+    }
+
+    fn skip(&self, skip: &Skip) -> ExplainedStep {
+        let words = match &skip.when {
+            SkipWhen::NotOn(TargetKind::Lab) => self.say("Only on the lab", "lab에서만"),
+            SkipWhen::NotOn(TargetKind::Cluster) => self.say("Only on a cluster", "클러스터에서만"),
+            SkipWhen::If { negated, requirement } => {
+                let what = written(requirement);
+                match negated {
+                    false => self.say(
+                        format!("Skipped where the target meets: {what}"),
+                        format!("대상이 이것을 갖추면 건너뛴다: {what}"),
+                    ),
+                    true => self.say(
+                        format!("Skipped where the target does not meet: {what}"),
+                        format!("대상이 이것을 갖추지 않으면 건너뛴다: {what}"),
+                    ),
+                }
+            }
+        };
+        self.header(&skip.place, words, skip.because.as_deref())
+    }
+
+    fn disruptive(&self, disruptive: &Disruptive) -> ExplainedStep {
+        let words = self.say("This changes what others depend on", "다른 것이 의존하는 것을 바꾼다");
+        self.header(&disruptive.place, words, disruptive.because.as_deref())
+    }
+
+    fn header(&self, place: &crate::diag::Place, words: String, because: Option<&str>) -> ExplainedStep {
+        let words = because.map_or(words.clone(), |because| format!("{words} — {because}"));
+        ExplainedStep { place: Some(place.clone()), text: String::new(), words, commands: vec![] }
+    }
+
+    /// A change that is to be refused: what it was is kept for the expectation behind it.
+    pub fn refuse(&mut self, command: String, rest: String) -> String {
+        let refused = format!("! {command}{rest}");
+        self.last_refused = Some((command, rest));
+        refused
     }
 
     fn require(&self, require: &Require) -> ExplainedStep {
@@ -80,10 +170,40 @@ impl<'s> Context<'s> {
                 };
                 (words, format!("{mesh} | grep -o {what} | head -n 1 | grep ."))
             }
-            #[allow(unreachable_patterns)]
-            _ => (self.say("Needed for this scenario", "이 시나리오에 필요한 것"), String::new()),
+            Requirement::Secret { name, namespace } => {
+                let namespace = namespace.as_ref().unwrap_or(&self.scenario.namespace);
+                let words = self.say(
+                    format!("Needed: the Secret {name} in {namespace}"),
+                    format!("필요: {namespace}의 Secret {name}"),
+                );
+                (words, format!("kubectl -n {} get secret {}", quote(namespace), quote(name)))
+            }
+            Requirement::Crd(name) => {
+                let words = self.say(
+                    format!("Needed: the resource definition {name}"),
+                    format!("필요: CustomResourceDefinition {name}"),
+                );
+                (words, format!("kubectl get crd {}", quote(name)))
+            }
+            Requirement::Version { comparison, version } => {
+                let sign = sign(*comparison);
+                let words =
+                    self.say(format!("Needed: Istio {sign} {version}"), format!("필요: Istio {sign} {version}"));
+                let is = "kubectl -n istio-system get deployment istiod -o \
+                          jsonpath='{.spec.template.spec.containers[0].image}' | sed 's/.*://'";
+                // A version stands for all its patches.
+                let last = if version.0.len() < 3 { format!("{version}.999") } else { version.to_string() };
+                let command = match comparison {
+                    Comparison::AtLeast => format!("{{ echo {version}; {is}; }} | sort -VC"),
+                    Comparison::Less => format!("! {{ echo {version}; {is}; }} | sort -VC"),
+                    Comparison::AtMost => format!("{{ {is} | sed 's/$/\\n/'; echo {last}; }} | grep . | sort -VC"),
+                    Comparison::More => format!("! {{ {is} | sed 's/$/\\n/'; echo {last}; }} | grep . | sort -VC"),
+                    Comparison::Equal => format!("{is} | grep -E '^{}([.-]|$)'", shell::escaped(&version.to_string())),
+                };
+                (words, command)
+            }
         };
-        let commands = Some(command).filter(|command| !command.is_empty()).into_iter().collect();
+        let commands = vec![command];
         ExplainedStep { place: Some(require.place.clone()), text: String::new(), words, commands }
     }
 
@@ -102,8 +222,10 @@ impl<'s> Context<'s> {
             StepKind::Pause(text) => {
                 (self.say(format!("Stop and look: {text}"), format!("멈추고 본다: {text}")), vec![])
             }
-            #[allow(unreachable_patterns)]
-            _ => (step.text.clone(), vec![]),
+            StepKind::Patch { object, patch } => self.patch(object, patch),
+            StepKind::Restart(workload) => self.restart(workload),
+            StepKind::Scale { workload, replicas } => self.scale(workload, *replicas),
+            StepKind::Wait(wait) => self.wait(wait),
         };
         ExplainedStep { place: Some(step.place.clone()), text: step.text.clone(), words, commands }
     }
@@ -121,10 +243,14 @@ impl<'s> Context<'s> {
             while text.lines().any(|line| line == tag) {
                 tag.push('_');
             }
+            let (command, rest) = (format!("kubectl apply{namespace} -f - <<'{tag}'"), format!("\n{text}{tag}"));
+            if self.refused {
+                return (words, vec![self.refuse(command, rest)]);
+            }
             for object in objects {
                 self.undo.push(self.delete_object(&object.body));
             }
-            return (words, vec![format!("kubectl apply{namespace} -f - <<'{tag}'\n{text}{tag}")]);
+            return (words, vec![format!("{command}{rest}")]);
         }
         // Files one behind the other, as many in one command as take the same namespace.
         let mut files: Vec<(&str, Vec<&ManifestObject>)> = vec![];
@@ -142,6 +268,9 @@ impl<'s> Context<'s> {
                 Some((known, options)) if *known == namespace => options.push_str(&option),
                 _ => groups.push((namespace, option)),
             }
+        }
+        if let ([(namespace, options)], true) = (groups.as_slice(), self.refused) {
+            return (words, vec![self.refuse(format!("kubectl apply{namespace}{options}"), String::new())]);
         }
         for (namespace, options) in &groups {
             self.undo.push(format!("kubectl delete{namespace} --ignore-not-found{options}"));
@@ -176,25 +305,6 @@ impl<'s> Context<'s> {
         };
         let name = text("/metadata/name").unwrap_or("");
         format!("kubectl -n {} delete {} {} --ignore-not-found", quote(namespace), quote(&kind), quote(name))
-    }
-
-    fn delete(&mut self, objects: &[ObjectRef]) -> (String, Vec<String>) {
-        let mut commands = vec![];
-        let mut names = vec![];
-        for object in objects {
-            let namespace = object.namespace.as_deref().unwrap_or(&self.scenario.namespace);
-            let kept = format!("{}-{}.yaml", object.kind.to_lowercase().replace('/', "-"), object.name);
-            let object_words = format!("{} {}", quote(&object.kind), quote(&object.name));
-            names.push(format!("{} {namespace}/{}", object.kind, object.name));
-            commands.push(format!("kubectl -n {} get {object_words} -o yaml > {}", quote(namespace), quote(&kept)));
-            commands.push(format!("kubectl -n {} delete {object_words}", quote(namespace)));
-            self.undo.push(format!("kubectl apply -f {}", quote(&kept)));
-        }
-        let names = names.join(", ");
-        (
-            self.say(format!("Delete {names}, and keep what it was"), format!("{names} 삭제 (내용은 남겨 둔다)")),
-            commands,
-        )
     }
 
     fn exec(&mut self, exec: &'s Exec) -> (String, Vec<String>) {
@@ -232,7 +342,7 @@ impl<'s> Context<'s> {
             CaptureSource::List { list, on } => {
                 let command = commands::list(*list, self.proxy(on.as_ref()));
                 let file = commands::capture_file(name);
-                self.lists.push(name);
+                self.lists.push(Kept { name, list: *list, on: self.proxy(on.as_ref()).clone() });
                 let words = self.say(format!("Keep the list in {file}"), format!("목록을 {file}에 남긴다"));
                 (words, vec![format!("{command} > {file}")])
             }
@@ -250,8 +360,26 @@ impl<'s> Context<'s> {
                 let command = probe("").map(|command| format!("{variable}=$({command} | {filter})"));
                 (words, command.into_iter().collect())
             }
-            #[allow(unreachable_patterns)]
-            _ => (self.say(format!("Keep ${variable}"), format!("${variable}에 남긴다")), vec![]),
+            CaptureSource::Json(path) => {
+                let words = self.say(
+                    format!("Keep the value at {path} of the answer in ${variable}"),
+                    format!("응답의 {path} 값을 ${variable}에 남긴다"),
+                );
+                let command =
+                    shell::jq(path).zip(probe("")).map(|(jq, command)| format!("{variable}=$({command} | jq -r {jq})"));
+                (words, command.into_iter().collect())
+            }
+            CaptureSource::Object { object, path } => {
+                let namespace = self.namespace_of(object);
+                let words = self.say(
+                    format!("Keep the value at {path} of {} {} in ${variable}", object.kind, object.name),
+                    format!("{} {}의 {path} 값을 ${variable}에 남긴다", object.kind, object.name),
+                );
+                let template = quote(&format!("{{{}}}", path.trim_start_matches('$')));
+                let get =
+                    format!("kubectl -n {} get {} {}", quote(&namespace), quote(&object.kind), quote(&object.name));
+                (words, vec![format!("{variable}=$({get} -o jsonpath={template})")])
+            }
         }
     }
 
@@ -264,7 +392,7 @@ impl<'s> Context<'s> {
     pub fn as_file(&self, operand: &Operand) -> String {
         match operand {
             Operand::Number(number) => format!("<(echo {number})"),
-            Operand::Capture(name) if self.lists.contains(&name.as_str()) => commands::capture_file(name),
+            Operand::Capture(name) if self.lists.iter().any(|kept| kept.name == name) => commands::capture_file(name),
             Operand::Capture(name) => format!("<(printf '%s\\n' \"${{{}}}\")", shell::variable(name)),
             Operand::List { list, on } => format!("<({})", commands::list(*list, self.proxy(on.as_ref()))),
         }

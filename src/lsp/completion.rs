@@ -27,6 +27,9 @@ pub struct Around<'a> {
     pub things: &'a Things,
     /// Files that `apply` can name.
     pub manifests: &'a [String],
+    /// Files that are included, and those that can be.
+    pub included: &'a [Parsed],
+    pub step_files: &'a [String],
     pub language: Language,
 }
 
@@ -86,6 +89,12 @@ impl Found<'_> {
             return self.expect(rest, offset);
         }
         let Some(entry) = vocabulary::VERBS.iter().find(|entry| entry.word == verb) else { return };
+        if let ("delete" | "patch" | "wait", [kind]) = (verb, rest) {
+            self.objects(kind);
+            return if verb == "delete" {
+                self.files()
+            };
+        }
         self.behind(entry.usage, verb, rest, offset);
     }
 
@@ -102,6 +111,9 @@ impl Found<'_> {
             return;
         };
         let Some((_, usage)) = vocabulary::EXPECTATIONS.iter().find(|(known, _)| *known == word) else { return };
+        if let ("resource", [kind]) = (word, values) {
+            return self.objects(kind);
+        }
         let last = values.last().copied().unwrap_or(word);
         // Behind a fact or a modifier stands its own value, whatever the expectation.
         let own = vocabulary::FACTS
@@ -141,6 +153,9 @@ impl Found<'_> {
                 self.push(&word, ItemKind::KEYWORD, usage, meaning(Role::Value, &word, self.around.language));
             }
         }
+        if verb == "do" && !values.is_empty() {
+            self.variables(offset);
+        }
         // Files may follow one another; behind a workload stands its command.
         if !values.is_empty() && usage.contains("FILE") {
             self.files();
@@ -165,7 +180,14 @@ impl Found<'_> {
 
     fn values(&mut self, kind: &str, last: &str, offset: usize) {
         match kind {
+            "FILE" if last == "include" => {
+                for name in self.around.step_files {
+                    self.push(name, ItemKind::FILE, "", None);
+                }
+            }
             "FILE" => self.files(),
+            "NAME" if last == "do" => self.steps(),
+            "KIND" => self.kinds(),
             "NAME" if last == "subset" => self.things(Kind::Subset),
             "NAMESPACE" => self.things(Kind::Namespace),
             "NAME" if last == "namespace" => self.things(Kind::Namespace),
@@ -208,6 +230,44 @@ impl Found<'_> {
         }
         for (name, _) in names::table_names(parsed, offset) {
             self.push(format!("${{{name}}}"), ItemKind::VARIABLE, "for", None);
+        }
+    }
+
+    /// Named steps, of this file and of those that it includes, with their parameters.
+    fn steps(&mut self) {
+        let around = self.around;
+        for parsed in std::iter::once(around.parsed).chain(around.included) {
+            for (name, parameters, _) in names::steps(parsed) {
+                let words: Vec<&str> = parameters.iter().map(|p| p.text.as_str()).collect();
+                self.push(
+                    &name.text,
+                    ItemKind::FUNCTION,
+                    format!("do {} {}", name.text, words.join(" ")).trim_end(),
+                    None,
+                );
+            }
+        }
+    }
+
+    /// Kinds of the objects around, as kubectl takes them.
+    fn kinds(&mut self) {
+        for thing in self.around.things.iter().filter(|thing| thing.kind == Kind::Object) {
+            let kind = thing.object.split(' ').next().unwrap_or("").to_lowercase();
+            self.push(kind, ItemKind::CLASS, "", None);
+        }
+    }
+
+    /// Names of the objects of a kind.
+    fn objects(&mut self, kind: &str) {
+        let kind = kind.to_lowercase();
+        let fits = |thing: &&super::known::Thing| {
+            thing.kind == Kind::Object
+                && thing.object.split(' ').next().is_some_and(|of| {
+                    of.eq_ignore_ascii_case(kind.trim_end_matches('s')) || of.eq_ignore_ascii_case(&kind)
+                })
+        };
+        for thing in self.around.things.iter().filter(fits) {
+            self.push(&thing.name, ItemKind::VALUE, &thing.object, None);
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Kind {
     Namespace,
     /// A port of a Gateway's server.
     Port,
+    /// Any object, by its own name.
+    Object,
 }
 
 #[derive(Debug, Clone)]
@@ -54,6 +56,24 @@ fn of_object(object: &ManifestObject) -> Vec<Thing> {
         ports,
         place: place(object, pointer),
     };
+    let own = thing(Kind::Object, name, "/metadata/name", vec![]);
+    let mut out = named(kind, name, namespace.as_deref(), &list, &ports, &thing);
+    out.push(own);
+    out
+}
+
+type Ports<'o> = dyn Fn(&str, &str) -> Vec<u64> + 'o;
+type Made<'o> = dyn Fn(Kind, &str, &str, Vec<u64>) -> Thing + 'o;
+
+/// What an object gives a name to, beside itself.
+fn named<'o>(
+    kind: &str,
+    name: &str,
+    namespace: Option<&str>,
+    list: &dyn Fn(&str) -> &'o [Value],
+    ports: &Ports<'_>,
+    thing: &Made<'_>,
+) -> Vec<Thing> {
     match kind {
         "ServiceEntry" => list("/spec/hosts")
             .iter()
@@ -63,7 +83,7 @@ fn of_object(object: &ManifestObject) -> Vec<Thing> {
             })
             .collect(),
         "Service" => {
-            let host = format!("{name}.{}.svc.cluster.local", namespace.as_deref().unwrap_or("default"));
+            let host = format!("{name}.{}.svc.cluster.local", namespace.unwrap_or("default"));
             vec![thing(Kind::Host, &host, "/metadata/name", ports("/spec/ports", "port"))]
         }
         "DestinationRule" => list("/spec/subsets")

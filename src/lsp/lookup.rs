@@ -9,6 +9,7 @@ use crate::explain::Language;
 use crate::plan::ManifestObject;
 use crate::syntax::{Parsed, Span, vocabulary};
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization;
 
 /// What a word is.
 #[derive(Debug, Clone)]
@@ -25,6 +26,10 @@ pub struct Around<'a> {
     pub parsed: &'a Parsed,
     pub things: &'a Things,
     pub language: Language,
+    /// Files of named steps that the scenario includes.
+    pub included: &'a [Parsed],
+    /// The text of a file that `include` names, and where it starts.
+    pub step_file: &'a dyn Fn(&str) -> Option<Place>,
     /// The objects of the files that a word of `apply` names.
     pub files: &'a dyn Fn(&str) -> Vec<ManifestObject>,
 }
@@ -62,6 +67,13 @@ pub fn lookup(around: &Around<'_>, cursor: &Cursor) -> Option<Found> {
             }
         }
     }
+    if verb == "do" && cursor.index == 1 {
+        return steps(around, span, word);
+    }
+    if verb == "include" && cursor.index == 1 {
+        let place = (around.step_file)(bare)?;
+        return found(format!("`{}`", place.source.name), vec![place]);
+    }
     if let Some(meaning) = meaning(Role::Value, word, around.language) {
         return found(format!("`{word}` — {meaning}"), vec![]);
     }
@@ -75,9 +87,18 @@ pub fn lookup(around: &Around<'_>, cursor: &Cursor) -> Option<Found> {
     let kinds: &[Kind] = match before {
         "subset" => &[Kind::Subset],
         "namespace" | "in" => &[Kind::Namespace],
+        // `KIND NAME`.
+        _ if matches!(verb, "delete" | "patch" | "wait") && cursor.index == 2 => &[Kind::Object],
+        _ if verb == "expect" && words.contains(&"resource") && !matches!(before, "resource" | "in") => &[Kind::Object],
+        _ if verb == "capture" && cursor.index == 4 => &[Kind::Object, Kind::Workload],
         _ => &[Kind::Host, Kind::Workload, Kind::Port, Kind::Namespace],
     };
-    let things = resolve(around.things, kinds, bare, verb == "exec" && cursor.index > 1);
+    let mut things = resolve(around.things, kinds, bare, verb == "exec" && cursor.index > 1);
+    if kinds.contains(&Kind::Object) {
+        let of = |thing: &&Thing| thing.object.split(' ').next().unwrap_or("").to_lowercase();
+        let kind = before.to_lowercase();
+        things.retain(|thing| of(thing) == kind || of(thing) == kind.trim_end_matches('s'));
+    }
     if things.is_empty() {
         return None;
     }
@@ -112,10 +133,23 @@ fn resolve<'t>(things: &'t [Thing], kinds: &[Kind], word: &str, command: bool) -
                     Some((name, namespace)) => thing.name == name && thing.namespace.as_deref() == Some(namespace),
                     None => thing.name == workload,
                 },
-                Kind::Subset | Kind::Namespace | Kind::Port => thing.name == word,
+                Kind::Subset | Kind::Namespace | Kind::Port | Kind::Object => thing.name == word,
             }
     };
     things.iter().filter(fits).collect()
+}
+
+/// Named steps: the statement that names them, here or in an included file.
+fn steps(around: &Around<'_>, span: Span, word: &str) -> Option<Found> {
+    let all = std::iter::once(around.parsed).chain(around.included);
+    let word = word.nfc().collect::<String>();
+    all.flat_map(|parsed| names::steps(parsed).map(move |found| (parsed, found)))
+        .find(|(_, (name, ..))| name.text == word)
+        .map(|(parsed, (name, _, statement))| Found {
+            span,
+            text: format!("```egress\n{}\n```", &parsed.source.text[statement.clone()]),
+            places: vec![Place { source: parsed.source.clone(), span: name.span.clone() }],
+        })
 }
 
 fn variable(around: &Around<'_>, span: Span, name: &str) -> Option<Found> {

@@ -16,6 +16,7 @@ mod symbols;
 mod usage;
 
 use crate::check::editor;
+use crate::diag::Place;
 use crate::explain::Language;
 use crate::syntax;
 use cursor::Cursor;
@@ -213,8 +214,16 @@ impl Server<'_> {
         let parsed = syntax::parse(&document.source);
         let things = around(document, &self.documents.unsaved());
         let manifests = editor::manifest_names(&document.path);
-        let around =
-            completion::Around { parsed: &parsed, things: &things, manifests: &manifests, language: self.language };
+        let included = editor::included(&parsed, &document.path, &self.documents.unsaved());
+        let step_files = editor::step_files(&document.path);
+        let around = completion::Around {
+            parsed: &parsed,
+            things: &things,
+            manifests: &manifests,
+            included: &included,
+            step_files: &step_files,
+            language: self.language,
+        };
         let items = completion::proposals(&around, &cursor).into_iter().enumerate().map(|(index, proposal)| {
             let range = self.encoding.range(&document.source.text, &proposal.span);
             let documentation = proposal.meaning.map(|meaning| Documentation::String(meaning.to_owned()));
@@ -238,7 +247,19 @@ impl Server<'_> {
         let unsaved = self.documents.unsaved();
         let things = around(document, &unsaved);
         let files = |word: &str| editor::word(&document.path, word, &unsaved);
-        let around = lookup::Around { parsed: &parsed, things: &things, language: self.language, files: &files };
+        let included = editor::included(&parsed, &document.path, &unsaved);
+        let step_file = |word: &str| {
+            let found = included.iter().find(|p| std::path::Path::new(&p.source.name).ends_with(word))?;
+            Some(Place { source: found.source.clone(), span: 0..0 })
+        };
+        let around = lookup::Around {
+            parsed: &parsed,
+            things: &things,
+            language: self.language,
+            included: &included,
+            step_file: &step_file,
+            files: &files,
+        };
         lookup::lookup(&around, &cursor).map(|found| (document, found))
     }
 

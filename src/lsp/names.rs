@@ -32,7 +32,12 @@ pub fn at(parsed: &Parsed, offset: usize) -> Vec<Known<'_>> {
                 blocks.push(out.len());
                 out.push(Known { name, statement: statement.span.clone(), capture: false });
             }
-            Verb::ForTable => blocks.push(out.len()),
+            Verb::ForTable | Verb::Setup | Verb::Cleanup => blocks.push(out.len()),
+            Verb::Steps { parameters, .. } => {
+                blocks.push(out.len());
+                let statement = statement.span.clone();
+                out.extend(parameters.iter().map(|name| Known { name, statement: statement.clone(), capture: false }));
+            }
             Verb::End => {
                 // Captures made inside stay known behind the block.
                 if let Some(count) = blocks.pop() {
@@ -47,6 +52,14 @@ pub fn at(parsed: &Parsed, offset: usize) -> Vec<Known<'_>> {
     out
 }
 
+/// Named steps of a file, each with its statement.
+pub fn steps(parsed: &Parsed) -> impl Iterator<Item = (&Name, &[Name], &Span)> {
+    parsed.statements.iter().filter_map(|statement| match &statement.verb {
+        Verb::Steps { name, parameters } => Some((name, parameters.as_slice(), &statement.span)),
+        _ => None,
+    })
+}
+
 /// The variables that a table's first row names, with their places.
 pub fn table_names(parsed: &Parsed, offset: usize) -> Vec<(String, Span)> {
     let mut out = vec![];
@@ -55,7 +68,7 @@ pub fn table_names(parsed: &Parsed, offset: usize) -> Vec<(String, Span)> {
     for statement in parsed.statements.iter().take_while(|s| s.span.start < offset) {
         match &statement.verb {
             Verb::ForTable => (heading, depth) = (true, depth + 1),
-            Verb::For { .. } => depth += 1,
+            Verb::For { .. } | Verb::Steps { .. } | Verb::Setup | Verb::Cleanup => depth += 1,
             Verb::Row(cells) if std::mem::take(&mut heading) => {
                 out.extend(cells.iter().filter_map(|cell| Some((cell.literal()?, cell.span.clone()))));
             }

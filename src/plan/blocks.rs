@@ -20,6 +20,8 @@ pub struct FileBlocks<'a> {
 #[derive(Debug, Default)]
 pub struct Around<'a> {
     pub named: Vec<NamedSteps<'a>>,
+    /// Names of steps whose first line could not be read.
+    pub lost: Vec<&'a Name>,
     pub setup: Option<(&'a Statement, Vec<Node<'a>>)>,
     pub cleanup: Option<(&'a Statement, Vec<Node<'a>>)>,
 }
@@ -63,9 +65,14 @@ pub enum Over<'a> {
 /// What a block is.
 enum Opened<'a> {
     For(&'a Statement, Over<'a>),
-    Named { name: &'a Name, parameters: &'a [Name] },
+    Named {
+        name: &'a Name,
+        parameters: &'a [Name],
+    },
     Setup(&'a Statement),
     Cleanup(&'a Statement),
+    /// `steps`, `setup` or `cleanup` whose line could not be read: their steps are nobody's.
+    Lost,
 }
 
 impl Opened<'_> {
@@ -174,8 +181,19 @@ impl<'a> Cutter<'a, '_> {
                 if !self.before_first_scenario() || !self.open.is_empty() {
                     self.body().push(Node::Step(statement));
                 }
-                if broken.opens {
+                if broken.aside {
+                    self.push_open(first_line(&self.source.text, &statement.span), Some(Opened::Lost));
+                } else if broken.opens {
                     self.open_block(statement, None);
+                }
+                if let Some(name) = &broken.steps {
+                    self.around().lost.push(name);
+                }
+                // What was to close the block closes it: its end is not missed too.
+                if broken.closes
+                    && let Some(open) = self.open.pop()
+                {
+                    self.close(open);
                 }
             }
             _ => self.step(statement),
@@ -331,6 +349,12 @@ impl<'a> Cutter<'a, '_> {
                 }
                 names.push(Name { span: cell.span.clone(), text });
             }
+        } else if cells.iter().all(|c| c.literal().is_some_and(|t| t.len() > 1 && t.chars().all(|c| "-:".contains(c))))
+        {
+            let d = Diagnostic::error("E0121", "a line of Markdown in a table")
+                .at(place, "the rows follow the names at once")
+                .help("remove this line");
+            self.errors.push(d);
         } else if cells.len() != names.len() {
             let d = Diagnostic::error(
                 "E0121",
@@ -367,11 +391,15 @@ impl<'a> Cutter<'a, '_> {
         };
         if let Opened::For(_, Over::Table { rows, .. }) = &node
             && rows.is_empty()
+            && !matches!(open.body.first(), Some(Node::Step(Statement { verb: Verb::Broken(_), .. })))
         {
             let d = Diagnostic::error("E0121", "`for` alone needs a table")
                 .at(self.place(&open.opened), "no rows stand below it")
                 .help("write for NAME in WORD…, or a table: | name | and below it | value |");
             self.errors.push(d);
+        }
+        if matches!(node, Opened::Lost) {
+            return;
         }
         if open.body.is_empty() {
             let what = if node.is_aside() { "nothing is done" } else { "nothing is repeated" };
@@ -379,6 +407,7 @@ impl<'a> Cutter<'a, '_> {
             self.errors.push(d);
         }
         match node {
+            Opened::Lost => {}
             Opened::For(statement, over) => self.body().push(Node::For { statement, over, body: open.body }),
             Opened::Named { name, parameters } => {
                 self.around().named.push(NamedSteps { name, parameters, body: open.body })

@@ -47,6 +47,7 @@ pub trait Taker {
 pub fn build(parsed: &Parsed, manifests: &dyn Manifests, taker: &mut dyn Taker) -> Vec<Diagnostic> {
     let mut errors = vec![];
     let included = include(parsed, manifests, &mut errors);
+    let missing = !errors.is_empty();
     let libraries: Vec<FileBlocks<'_>> =
         included.iter().map(|p| blocks(&p.source, &p.statements, &mut errors)).collect();
     let file_blocks = blocks(&parsed.source, &parsed.statements, &mut errors);
@@ -54,10 +55,11 @@ pub fn build(parsed: &Parsed, manifests: &dyn Manifests, taker: &mut dyn Taker) 
     let mut builder = Builder {
         manifests,
         named: vec![],
+        lost: vec![],
         calls: vec![],
         phase: Phase::Body,
         snapshots: vec![],
-        scope: Scope { source: parsed.source.clone(), bindings: vec![], given: vec![] },
+        scope: Scope { source: parsed.source.clone(), bindings: vec![], later: later(parsed), given: vec![] },
         errors,
         namespace: DEFAULT_NAMESPACE.to_string(),
         gateway: Workload { name: DEFAULT_GATEWAY.0.into(), namespace: DEFAULT_GATEWAY.1.into() },
@@ -71,13 +73,14 @@ pub fn build(parsed: &Parsed, manifests: &dyn Manifests, taker: &mut dyn Taker) 
             span: parsed.statements.first().map_or(0..0, |s| s.span.clone()),
         },
     };
+    builder.lost.extend(missing.then_some(None));
     for (library, parsed) in libraries.iter().zip(&included) {
         builder.library(library, &parsed.source);
     }
     let mut file = Headers { within: DEFAULT_WITHIN, ..Headers::default() };
     builder.headers(headers, &mut file);
     let level = builder.named.len();
-    builder.name_steps(&around.named);
+    builder.name_steps(around);
     let mut titles = HashMap::new();
     let mut again = vec![];
     for block in scenarios {
@@ -92,10 +95,24 @@ pub fn build(parsed: &Parsed, manifests: &dyn Manifests, taker: &mut dyn Taker) 
     builder.errors
 }
 
+/// Where the file gives names, wherever that is.
+fn later(parsed: &Parsed) -> std::rc::Rc<Vec<(String, Place)>> {
+    let names = parsed.statements.iter().filter_map(|s| match &s.verb {
+        syntax::Verb::Set { name, .. } | syntax::Verb::Let { name, .. } | syntax::Verb::Capture { name, .. } => {
+            Some(name)
+        }
+        _ => None,
+    });
+    let place = |name: &Name| Place { source: parsed.source.clone(), span: name.span.clone() };
+    std::rc::Rc::new(names.map(|name| (name.text.clone(), place(name))).collect())
+}
+
 pub(super) struct Builder<'m> {
     pub(super) manifests: &'m dyn Manifests,
     /// The named steps that `do` can name; inner ones last.
     pub(super) named: Vec<Named<'m>>,
+    /// Names of steps that were told to be wrong; `None`: those of a file that could not be read, whatever they are.
+    pub(super) lost: Vec<Option<String>>,
     /// The `do`s that led to the steps being built, outermost first.
     pub(super) calls: Vec<(Place, String)>,
     pub(super) phase: Phase,
@@ -156,7 +173,10 @@ impl<'m> Builder<'m> {
                 let near = if why.starts_with("did you mean") { why.as_str() } else { "" };
                 let title = if near.is_empty() { why.as_str() } else { "does not fit here" };
                 let mut d = Diagnostic::error("E0205", format!("`{shown}`: {title}")).at(self.place(span), near);
-                d.help.extend(help);
+                d.help.extend(match self.scope.unreplaced(text) {
+                    Some((_, name)) => Some(format!("a name is replaced as ${{{name}}}")),
+                    None => help,
+                });
                 self.error(d);
                 None
             }
@@ -201,7 +221,7 @@ impl<'m> Builder<'m> {
         };
         let level = self.scope.bindings.len();
         let named = self.named.len();
-        self.name_steps(&block.around.named);
+        self.name_steps(&block.around);
         self.last_exec = None;
         self.snapshots.clear();
         self.phase = Phase::Setup;
@@ -289,6 +309,11 @@ impl<'m> Builder<'m> {
                 })
                 .collect(),
         };
+        // Seen before they are made: at least so many there would be.
+        let least = rounds.len().saturating_mul(least_steps(body));
+        if self.total.saturating_add(least) > MAX_STEPS {
+            self.total = MAX_STEPS + 1;
+        }
         for (index, round) in rounds.iter().enumerate() {
             if self.total > MAX_STEPS {
                 break;
@@ -341,6 +366,16 @@ impl<'m> Builder<'m> {
         let place = self.place(span);
         self.routes.push((name, place));
     }
+}
+
+/// The steps that nodes stand for, at least: a set in a `for` counts as one word.
+fn least_steps(nodes: &[Node<'_>]) -> usize {
+    let of = |node: &Node<'_>| match node {
+        Node::Step(_) => 1,
+        Node::For { over: Over::Words { words, .. }, body, .. } => words.len().saturating_mul(least_steps(body)),
+        Node::For { over: Over::Table { rows, .. }, body, .. } => rows.len().saturating_mul(least_steps(body)),
+    };
+    nodes.iter().map(of).fold(0, usize::saturating_add)
 }
 
 fn file_stem(name: &str) -> String {

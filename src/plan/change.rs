@@ -16,6 +16,25 @@ impl Builder<'_> {
         let failed = !errors.is_empty();
         self.errors.extend(errors);
         let first = expanded.first().filter(|_| !failed)?;
+        if let Some(word) = expanded.iter().find(|w| w.text.starts_with('-') && !w.quoted) {
+            let d = Diagnostic::error("E0107", format!("`delete` has no option `{}`", word.text))
+                .at(self.place(&word.span), "kubectl's, not needed here")
+                .help("write delete KIND NAME [in NAMESPACE], or delete FILE…");
+            self.error(d);
+            return None;
+        }
+        if let Some((kind, name)) = first.text.split_once('/').filter(|_| expanded.len() == 1)
+            && !first.text.contains('.')
+            && !name.is_empty()
+            && !name.contains('/')
+            && self.manifests.files(first, &self.place(&first.span)).is_err()
+        {
+            let d = Diagnostic::error("E0107", "`delete` takes a kind and a name, or files")
+                .at(self.place(&first.span), "no such file, and kind and name are two words")
+                .help(format!("write delete {kind} {name}"));
+            self.error(d);
+            return None;
+        }
         if is_file_word(&first.text) {
             self.reserved("delete", words)?;
             let objects = self.objects(words)?;
@@ -27,7 +46,7 @@ impl Builder<'_> {
             [_, name, "in", namespace] => (name, Some(namespace.to_string())),
             _ => {
                 let d = Diagnostic::error("E0107", "`delete` takes a kind and a name, or files")
-                    .at(self.place(&statement.span), format!("{} words behind `delete`", text.len()))
+                    .at(self.place(&statement.span), format!("{} behind `delete`", if text.len() == 1 { "1 word".to_string() } else { format!("{} words", text.len()) }))
                     .help("write delete KIND NAME [in NAMESPACE], or delete FILE… (a file ends in .yaml, .yml or .json; a folder in /)");
                 self.error(d);
                 return None;

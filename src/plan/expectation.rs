@@ -41,6 +41,7 @@ pub(super) fn build(b: &mut Builder<'_>, expect: &syntax::Expect, statement: &St
     if is_about_exec(&expect.what) {
         // Marked even when this line is wrong: the exec is judged by its expects all the same.
         let step = b.probe(statement)?;
+        needs_curl(b, step, &expect.what, &expect.span);
         if let Some(exec) = b.exec_step(step) {
             exec.has_expects = true;
             exec.every = match (exec.every, every) {
@@ -58,6 +59,37 @@ pub(super) fn build(b: &mut Builder<'_>, expect: &syntax::Expect, statement: &St
     }
     out.what = what?;
     (!failed).then_some(out)
+}
+
+/// What only curl's own account of a transfer tells.
+fn needs_curl(b: &mut Builder<'_>, step: usize, what: &syntax::Expectation, span: &Span) {
+    use syntax::Expectation as E;
+    let named = match what {
+        E::Status(_) => "status",
+        E::SslVerify(_) => "ssl_verify",
+        E::Header { .. } => "header",
+        E::Time { .. } => "time",
+        E::Certificate { .. } => "certificate",
+        _ => return,
+    };
+    let Some(exec) = b.exec_step(step) else { return };
+    let Some(Part::Literal(program)) = exec.command.first().and_then(|t| t.0.first()).cloned() else { return };
+    if super::curl::is_curl(std::slice::from_ref(&program)) {
+        return;
+    }
+    let shell = matches!(program.rsplit('/').next(), Some("sh" | "bash" | "ash"));
+    let near = crate::diag::suggest::nearest(&program, ["curl"]).is_some();
+    let d =
+        Diagnostic::error("E0217", format!("`{}` gives no account of a {named}", program.lines().next().unwrap_or("")))
+            .at(b.place(span), "known of curl alone");
+    let d = match (near, shell) {
+        (true, _) => d.help("did you mean `curl`?"),
+        (_, true) => {
+            d.help("run curl itself: exec WORKLOAD curl …; a shell is asked by `expect exit` and `expect stdout`")
+        }
+        _ => d.help("use curl, or judge by `expect exit` and `expect stdout`"),
+    };
+    b.error(d);
 }
 
 /// Whether the expectation is about what the last exec did.
@@ -285,9 +317,12 @@ fn fact(b: &mut Builder<'_>, fact: &syntax::Fact, listener: bool) -> Option<Fact
             _ if listener => "cluster",
             _ => "listener",
         };
-        let d = Diagnostic::error("E0119", format!("`{name}` is a fact of a {other}, not of a {is}"))
-            .at(b.place(&fact.span), "")
-            .help(format!("write expect {other} … {name} …"));
+        let d = Diagnostic::error(
+            "E0119",
+            format!("`{name}` is a fact of {} {other}, not of a {is}", if other == "endpoint" { "an" } else { "a" }),
+        )
+        .at(b.place(&fact.span), "")
+        .help(format!("write expect {other} … {name} …"));
         b.error(d);
         None
     };

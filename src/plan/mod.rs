@@ -5,6 +5,7 @@
 mod blocks;
 mod build;
 mod change;
+pub mod curl;
 mod document;
 mod expectation;
 pub mod expected;
@@ -24,6 +25,7 @@ pub use document::document;
 pub use expected::*;
 pub use inline::Inline;
 pub use lab::LAB_GROUP;
+pub use named::included;
 pub use scope::Expanded;
 pub use select::Selection;
 pub use step::*;

@@ -3,7 +3,7 @@
 //! The steps see the names of the file that holds them and their parameters, not those of the scenario
 //! that does them. What they capture is known behind the `do`, and the last exec is the last exec.
 
-use super::blocks::{FileBlocks, NamedSteps, Node};
+use super::blocks::{Around, FileBlocks, Node};
 use super::build::{Builder, LastExec, Manifests};
 use super::headers::Headers;
 use super::scope::{Binding, Expanded, Value};
@@ -27,6 +27,11 @@ pub(super) struct Named<'m> {
     /// The names that were known where it is written.
     bindings: Vec<Binding>,
     used: Cell<bool>,
+}
+
+/// The files that a scenario includes, for those who only ask; what cannot be read is left out.
+pub fn included(parsed: &Parsed, manifests: &dyn Manifests) -> Vec<Parsed> {
+    include(parsed, manifests, &mut vec![])
 }
 
 /// Every file that is included, directly or by another; each once, those that others need first.
@@ -98,12 +103,13 @@ impl<'m> Builder<'m> {
         }
         let mut headers = Headers::default();
         self.headers(&file.headers, &mut headers);
-        self.name_steps(&file.around.named);
+        self.name_steps(&file.around);
         self.scope.source = own;
     }
 
-    pub(super) fn name_steps(&mut self, named: &'m [NamedSteps<'m>]) {
-        for steps in named {
+    pub(super) fn name_steps(&mut self, around: &'m Around<'m>) {
+        self.lost.extend(around.lost.iter().map(|name| Some(name.text.clone())));
+        for steps in &around.named {
             let place = self.place(&steps.name.span);
             if let Some(first) = self.named.iter().find(|n| n.name == steps.name.text) {
                 let d = Diagnostic::error("E0204", format!("steps named `{}` are there already", steps.name.text))
@@ -139,6 +145,9 @@ impl<'m> Builder<'m> {
         let Some(index) = self.named.iter().rposition(|n| n.name == name.text) else {
             // What it would have run is not known: what stands below is not blamed for it.
             self.last_exec = Some(LastExec { step: None, workload: None, changed: None });
+            if self.lost.iter().any(|lost| lost.as_ref().is_none_or(|lost| *lost == name.text)) {
+                return;
+            }
             let d = Diagnostic::error("E0212", format!("no steps are named `{}`", name.text));
             let known: Vec<&str> = self.named.iter().map(|n| n.name.as_str()).collect();
             let d = match nearest(&name.text, known.iter().copied()) {

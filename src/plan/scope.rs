@@ -63,6 +63,8 @@ impl Binding {
 pub struct Scope {
     pub source: Arc<Source>,
     pub bindings: Vec<Binding>,
+    /// Every name that the file gives somewhere, with its place: a name that is used too early is known.
+    pub later: Rc<Vec<(String, Place)>>,
     /// A value the run itself gives: `${ingress}` in `exec local`.
     pub given: Vec<&'static str>,
 }
@@ -95,6 +97,16 @@ impl Scope {
                 _ => Ok(found),
             };
         }
+        if let Some((_, given)) = self.later.iter().find(|(later, place)| {
+            *later == name.text && Arc::ptr_eq(&place.source, &self.source) && place.span.start > name.span.start
+        }) {
+            return Err(Box::new(
+                Diagnostic::error("E0201", format!("`{}` has no value yet", name.text))
+                    .at(self.place(&name.span), "used before it is given")
+                    .at(given.clone(), "given only here")
+                    .help("move that line above this one"),
+            ));
+        }
         let d = Diagnostic::error("E0201", format!("nothing is named `{}` here", name.text));
         let known = self.bindings.iter().map(|b| b.name.as_str());
         Err(Box::new(match nearest(&name.text, known) {
@@ -109,6 +121,38 @@ impl Scope {
                     .help(format!("known here: {}", names.join(" ")))
             }
         }))
+    }
+
+    /// A name that other tools would replace, and nothing here does: `$host`, `$(host)`, `{{host}}`, `%host%`; the text, and
+    /// the name.
+    pub fn unreplaced(&self, text: &str) -> Option<(String, String)> {
+        let known = |name: &str| self.find(name).is_some();
+        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        for (at, sign) in text.match_indices(['$', '{', '%', '<']) {
+            let rest = &text[at + sign.len()..];
+            let (open, close) = match sign {
+                "$" if rest.starts_with('(') => ("(", ")"),
+                "$" if rest.starts_with('{') => ("{", "}"),
+                "$" => ("", ""),
+                "{" if rest.starts_with('{') => ("{", "}}"),
+                "%" => ("", "%"),
+                "<" => ("", ">"),
+                _ => continue,
+            };
+            let inner = rest[open.len()..].trim_start();
+            let mut name: &str = &inner[..inner.find(|c| !is_name(c)).unwrap_or(inner.len())];
+            // `$host-a`: the longest known name.
+            while sign == "$" && open.is_empty() && !name.is_empty() && !known(name) {
+                name = &name[..name.char_indices().next_back().map_or(0, |(i, _)| i)];
+            }
+            let closed = inner.get(name.len()..).is_some_and(|after| after.trim_start().starts_with(close));
+            if !name.is_empty() && known(name) && closed {
+                let end = at + sign.len() + open.len() + (rest[open.len()..].len() - inner.len()) + name.len();
+                let written = format!("{}{}", &text[at..end], close);
+                return Some((written, name.to_string()));
+            }
+        }
+        None
     }
 
     fn no_capture(&self, name: &Name) -> Box<Diagnostic> {

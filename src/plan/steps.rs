@@ -9,6 +9,9 @@ use crate::diag::suggest::nearest;
 use crate::diag::{Diagnostic, Place};
 use crate::syntax::{self, Manifests as ApplyWords, Name, Span, Statement, Verb, Word, vocabulary};
 
+/// Commands that people write where the workload stands. A workload may be so named: then a command follows.
+const PROGRAMS: &[&str] = &["curl", "wget", "sh", "bash", "nslookup", "dig", "nc", "openssl", "ping", "cat", "env"];
+
 impl<'m> Builder<'m> {
     pub(super) fn step(&mut self, statement: &Statement, level: usize) {
         let kind = match &statement.verb {
@@ -91,10 +94,19 @@ impl<'m> Builder<'m> {
         let before = self.errors.len();
         let mut errors = vec![];
         let mut out = vec![];
+        let mut option = false;
         for word in self.scope.words(words, &mut errors) {
+            // What follows kubectl's `-n` is no file either.
+            if std::mem::take(&mut option) {
+                continue;
+            }
+            option = !word.quoted && matches!(word.text.as_str(), "-n" | "--namespace" | "-l" | "--context");
             match self.manifests.files(&word, &self.place(&word.span)) {
                 Ok(objects) => out.extend(objects),
-                Err(found) => errors.extend(found),
+                Err(found) => errors.extend(found.into_iter().map(|d| match self.scope.unreplaced(&word.text) {
+                    Some((_, name)) if d.code == "E0301" => d.help(format!("a name is replaced as ${{{name}}}")),
+                    _ => d,
+                })),
             }
         }
         self.errors.extend(errors);
@@ -124,6 +136,27 @@ impl<'m> Builder<'m> {
     /// kubectl's options before the command, and words of a shell that does not run.
     fn habits_in_command(&mut self, exec: &syntax::Exec) {
         let plain = |w: &Word| w.literal().filter(|_| !w.quoted);
+        let first = exec.command.first().and_then(Word::literal);
+        if let (Some(target), Some(first)) = (&exec.target, &first)
+            && let Some(program) = plain(target).filter(|t| PROGRAMS.contains(&t.as_str()))
+            && (first.starts_with('-') && first != "--" || first.contains("://") || first.contains('.'))
+        {
+            let d = Diagnostic::error("E0107", "`exec` without a workload")
+                .at(self.place(&target.span), format!("`{program}` is the command; the workload stands before it"))
+                .help(format!("write exec sleep {program} {first} …"));
+            self.error(d);
+            return;
+        }
+        if let (Some(word), Some(first), 1) = (exec.command.first(), &first, exec.command.len())
+            && word.quoted
+            && first.trim().contains(' ')
+        {
+            let d = Diagnostic::error("E0107", "the whole command is one word")
+                .at(self.place(&word.span), "no program has this name")
+                .help(format!("write it without the quotes: {}", first.chars().take(80).collect::<String>()));
+            self.error(d);
+            return;
+        }
         if let Some((word, option)) =
             exec.command.first().and_then(|w| plain(w).filter(|t| t.starts_with('-')).map(|t| (w, t)))
         {
@@ -135,6 +168,25 @@ impl<'m> Builder<'m> {
                 });
             self.error(d);
             return;
+        }
+        // A shell replaces names itself.
+        let is_shell = first.as_deref().is_some_and(|f| matches!(f.rsplit('/').next(), Some("sh" | "bash" | "ash")));
+        let unreplaced = exec.command.iter().filter(|_| !is_shell).find_map(|w| {
+            let text = w.literal()?;
+            // `$${name}` says that the characters are meant.
+            let source = &self.scope.source.text[w.span.clone()];
+            (!source.contains("$${")).then(|| self.scope.unreplaced(&text)).flatten().map(|found| (w, found))
+        });
+        if let Some((word, (written, name))) = unreplaced {
+            if let Some(binding) = self.scope.find(&name) {
+                binding.touch();
+            }
+            let d = Diagnostic::warning("W0244", format!("`{written}` is not replaced"))
+                .at(self.place(&word.span), "the command gets these characters");
+            self.error(match written.starts_with("${") {
+                true => d.help("in single quotes nothing is replaced: use double quotes, or none"),
+                false => d.help(format!("write ${{{name}}}")),
+            });
         }
         let shell = exec.command.iter().find_map(|w| plain(w).filter(|t| syntax::habit::is_shell(t)).map(|t| (w, t)));
         if let Some((word, sign)) = shell {

@@ -32,6 +32,10 @@ pub fn duration(word: &str) -> Fit<Duration> {
         "" => {
             return unfit("a duration needs its unit", format!("write {word}s for seconds, {word}ms for milliseconds"));
         }
+        "x" => return unfit("not a duration", "a number of times stands behind `stable`: stable 3x"),
+        "sec" | "secs" | "seconds" | "second" | "초" => {
+            return unfit(format!("unknown unit `{unit}`"), format!("write {}s", &word[..split]));
+        }
         _ => return unfit(format!("unknown unit `{unit}`"), "units are ms, s, m and h"),
     };
     match seconds > 0.0 && seconds <= 86_400.0 {
@@ -47,6 +51,9 @@ pub fn stable(word: &str) -> Fit<Stable> {
             Ok(n) if (1..=1000).contains(&n) => Ok(Stable::Times(n)),
             _ => unfit("not a number of times", "write stable 3x (1 to 1000), or stable 2s"),
         };
+    }
+    if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+        return unfit("how often, or how long?", format!("write {word}x for {word} times, {word}s for seconds"));
     }
     duration(word).map(Stable::For)
 }
@@ -68,13 +75,26 @@ pub fn count(word: &str) -> Fit<usize> {
 pub fn exit(word: &str) -> Fit<i32> {
     match word.parse::<i32>() {
         Ok(n) if (0..=255).contains(&n) => Ok(n),
-        _ => unfit("not an exit code", "an exit code is a number from 0 to 255; curl's 35 is a failed TLS handshake"),
+        _ => match word.to_lowercase().as_str() {
+            "non-zero" | "nonzero" | "failure" | "fail" | "error" => {
+                unfit("not an exit code", "write expect no exit 0")
+            }
+            "ok" | "success" | "zero" => unfit("not an exit code", "write expect exit 0"),
+            "timeout" => unfit("not an exit code", "curl's for a timeout is 28: write expect exit 28"),
+            _ => {
+                unfit("not an exit code", "an exit code is a number from 0 to 255; curl's 35 is a failed TLS handshake")
+            }
+        },
     }
 }
 
 pub fn integer(word: &str) -> Fit<i64> {
-    word.parse::<i64>()
-        .or_else(|_| unfit("not a number", "0 is a verified chain; other numbers are OpenSSL's verify results"))
+    word.parse::<i64>().or_else(|_| match word.to_lowercase().as_str() {
+        "ok" | "true" | "verified" | "success" => {
+            unfit("not a number", "write expect ssl_verify 0: 0 is a verified chain")
+        }
+        _ => unfit("not a number", "0 is a verified chain; other numbers are OpenSSL's verify results"),
+    })
 }
 
 /// `200`, `2xx`, `000`.
@@ -86,6 +106,14 @@ pub fn status(word: &str) -> Fit<StatusPattern> {
     match word.parse::<u16>() {
         Ok(0) if word == "000" => Ok(StatusPattern::Code(0)),
         Ok(n) if (100..=599).contains(&n) && bytes.len() == 3 => Ok(StatusPattern::Code(n)),
+        _ if word.contains(['|', ',', '/']) && word.split(['|', ',', '/']).all(|w| status(w).is_ok()) => unfit(
+            "`or` stands between several",
+            format!("write expect status {}", word.replace(['|', ',', '/'], " or ")),
+        ),
+        _ if word.len() > 3 && word.contains(' ') && word.get(..3).is_some_and(|w| status(w).is_ok()) => {
+            unfit("the number alone is compared", format!("write expect status {}", &word[..3]))
+        }
+        _ if word.eq_ignore_ascii_case("ok") => unfit("not a status", "write expect status 200, or 2xx for 200 to 299"),
         _ => unfit("not a status", "a status is 200, 2xx, 301 or 302, or 000 for no response at all"),
     }
 }
@@ -123,7 +151,10 @@ pub fn outbound(word: &str) -> Fit<OutboundPolicy> {
     match word.to_lowercase().replace('-', "_").as_str() {
         "registry_only" => Ok(OutboundPolicy::RegistryOnly),
         "allow_any" => Ok(OutboundPolicy::AllowAny),
-        _ => unfit("not an outbound policy", "write REGISTRY_ONLY or ALLOW_ANY"),
+        _ => match crate::diag::suggest::nearest(word, ["REGISTRY_ONLY", "ALLOW_ANY"]) {
+            Some(near) => unfit(format!("did you mean `{near}`?"), "policies are: REGISTRY_ONLY ALLOW_ANY"),
+            None => unfit("not an outbound policy", "write REGISTRY_ONLY or ALLOW_ANY"),
+        },
     }
 }
 
@@ -131,6 +162,29 @@ pub fn outbound(word: &str) -> Fit<OutboundPolicy> {
 /// gateway's means the gateway; any other is looked up in `namespace`.
 pub fn workload(word: &str, namespace: &str, gateway: Option<&Workload>) -> Fit<Workload> {
     let (kind, rest) = word.split_once('/').unwrap_or(("deploy", word));
+    if matches!(kind, "pod" | "pods" | "po") {
+        return unfit(
+            "one pod is not a workload",
+            "write the NAME of its Deployment: all pods of a workload are meant",
+        );
+    }
+    let known = ["svc", "service", "sts", "statefulset", "ds", "daemonset", "rs", "replicaset", "job"];
+    if is_label(kind)
+        && is_label(rest)
+        && !known.contains(&kind)
+        && !matches!(kind, "deploy" | "deployment" | "deployments")
+    {
+        return unfit(
+            "a namespace stands behind the name",
+            match kind.contains("gateway") || rest.ends_with("-system") {
+                true => format!("write {kind}.{rest}"),
+                false => format!("write {rest}.{kind}"),
+            },
+        );
+    }
+    if let Some((short, _)) = word.split_once(".svc") {
+        return unfit("a Service's host, and a workload is named here", format!("write {short}"));
+    }
     if !matches!(kind, "deploy" | "deployment" | "deployments") {
         return unfit(
             format!("`{kind}/…` is not a workload here"),
@@ -243,7 +297,10 @@ pub fn analysis_code(word: &str) -> Fit<String> {
 pub fn replicas(word: &str) -> Fit<u32> {
     match word.parse::<u32>() {
         Ok(n) if n <= 1000 => Ok(n),
-        _ => unfit("not a number of replicas", "write 0, 1, 2 …"),
+        _ => match word.rsplit(['=', ' ']).next().filter(|n| *n != word && n.parse::<u32>().is_ok()) {
+            Some(number) => unfit("not a number of replicas", format!("write {number} alone: scale WORKLOAD {number}")),
+            None => unfit("not a number of replicas", "write 0, 1, 2 …"),
+        },
     }
 }
 

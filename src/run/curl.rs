@@ -2,6 +2,7 @@
 //! again, so that a judgement has curl's own account (`%{json}`) and the user's output is unchanged.
 //! Also: which commands may be repeated.
 
+use crate::plan::curl::{is_curl, options};
 use serde_json::Value;
 
 /// A curl command with our fields added.
@@ -10,85 +11,6 @@ pub struct Instrumented {
     pub command: Vec<String>,
     /// Stands before and after each account in the output.
     marker: String,
-}
-
-/// curl's options that take a value in the next word, from curl's own list (7.88 and later ones).
-const WITH_VALUE: &str = " abstract-unix-socket alt-svc aws-sigv4 cacert capath cert cert-type ciphers config \
-    connect-timeout connect-to continue-at cookie cookie-jar create-file-mode crlfile curves data data-ascii \
-    data-binary data-raw data-urlencode delegation dns-interface dns-ipv4-addr dns-ipv6-addr dns-servers doh-url \
-    dump-header ech egd-file engine etag-compare etag-save expect100-timeout form form-string ftp-account \
-    ftp-alternative-to-user ftp-method ftp-port ftp-ssl-ccc-mode happy-eyeballs-timeout-ms haproxy-clientip header \
-    hostpubmd5 hostpubsha256 hsts interface ip-tos ipfs-gateway json keepalive-cnt keepalive-time key key-type \
-    knownhosts krb libcurl limit-rate local-port login-options mail-auth mail-from mail-rcpt max-filesize max-redirs \
-    max-time netrc-file noproxy oauth2-bearer output output-dir parallel-max parallel-max-host pass pinnedpubkey \
-    preproxy proto proto-default proto-redir proxy proxy-cacert proxy-capath proxy-cert proxy-cert-type proxy-ciphers \
-    proxy-crlfile proxy-header proxy-key proxy-key-type proxy-pass proxy-pinnedpubkey proxy-service-name \
-    proxy-tls13-ciphers proxy-tlsauthtype proxy-tlspassword proxy-tlsuser proxy-user proxy1.0 pubkey quote \
-    random-file range rate referer request request-target resolve retry retry-delay retry-max-time sasl-authzid \
-    service-name sigalgs signature-algorithms socks4 socks4a socks5 socks5-gssapi-service socks5-hostname speed-limit \
-    speed-time stderr telnet-option tftp-blksize time-cond tls-max tls13-ciphers tlsauthtype tlspassword tlsuser \
-    trace trace-ascii trace-config unix-socket upload-file upload-flags url url-query user user-agent variable \
-    vlan-priority write-out ";
-
-/// The same for short options.
-const SHORT_WITH_VALUE: &str = "AbcCdDeEFHKmoPQrtTuUwxXyYz";
-
-/// True when the command is curl, by the name of its program. A shell that calls curl is not.
-pub fn is_curl(command: &[String]) -> bool {
-    command.first().is_some_and(|program| program.rsplit('/').next() == Some("curl"))
-}
-
-/// One option as curl reads it.
-#[derive(Debug, PartialEq, Eq)]
-struct Flag<'a> {
-    /// Long name without dashes, or one letter.
-    name: &'a str,
-    value: Option<&'a str>,
-    /// The words it takes, as indexes of the command; a letter in a cluster shares its word.
-    words: std::ops::Range<usize>,
-    /// Byte at which this letter stands in its word (0 for a long option).
-    at: usize,
-}
-
-/// The options of a curl command line, in order; URLs are left out.
-fn options(command: &[String]) -> Vec<Flag<'_>> {
-    let mut found = vec![];
-    let mut i = 1;
-    while let Some(word) = command.get(i) {
-        if word == "--" {
-            break;
-        }
-        if let Some(name) = word.strip_prefix("--") {
-            let takes = WITH_VALUE.contains(&format!(" {name} "));
-            let value = if takes { command.get(i + 1).map(String::as_str) } else { None };
-            let end = i + 1 + usize::from(takes);
-            found.push(Flag { name, value, words: i..end, at: 0 });
-            i = end;
-            continue;
-        }
-        let mut end = i + 1;
-        if word.len() > 1 && word.starts_with('-') {
-            for (at, letter) in word.char_indices().skip(1) {
-                let rest = &word[at + letter.len_utf8()..];
-                let name = &word[at..at + letter.len_utf8()];
-                if !SHORT_WITH_VALUE.contains(letter) {
-                    found.push(Flag { name, value: None, words: i..i + 1, at });
-                    continue;
-                }
-                let value = match rest.is_empty() {
-                    true => {
-                        end = i + 2;
-                        command.get(i + 1).map(String::as_str)
-                    }
-                    false => Some(rest),
-                };
-                found.push(Flag { name, value, words: i..end, at });
-                break;
-            }
-        }
-        i = end;
-    }
-    found
 }
 
 /// The file of the user's `-w @FILE`, in each part of the command, which must be read in the

@@ -52,7 +52,7 @@ impl Runner {
         };
         let container = exec.container.as_deref();
         let mut files = std::collections::HashMap::new();
-        if curl::is_curl(&command) {
+        if crate::plan::curl::is_curl(&command) {
             for name in curl::write_out_files(&command) {
                 let cat = ["cat".to_owned(), name.clone()];
                 let read = self.cluster.exec(&proxy.pod, container, &cat).await.ok().filter(|o| o.exit == 0);

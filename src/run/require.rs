@@ -105,8 +105,9 @@ impl Runner {
 
     /// Makes the change, where that is allowed.
     async fn provide(&mut self, scenario: &Scenario, provision: Provision) -> Result<Option<Unmet>, Error> {
-        let Provision { object, narrow, unmet } = provision;
+        let Provision { object, narrow, mut unmet } = provision;
         if !self.provide {
+            unmet.help.push("or run with --provide: for as long as the scenario runs".into());
             return Ok(Some(unmet));
         }
         // On somebody's cluster the narrowest change that will do.

@@ -131,6 +131,12 @@ pub enum Verb {
 pub struct Broken {
     /// Its verb, or the verb that was probably meant, opens a block.
     pub opens: bool,
+    /// That block's steps run elsewhere: `steps`, `setup`, `cleanup`.
+    pub aside: bool,
+    /// It was to close a block: `done`, `}`.
+    pub closes: bool,
+    /// It was to name steps, by this name.
+    pub steps: Option<Name>,
     /// It was to run a command.
     pub exec: bool,
     /// It was to give these names a value.

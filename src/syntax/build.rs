@@ -42,6 +42,16 @@ pub(super) fn statement(source: &Arc<Source>, line: &Line) -> (Statement, Vec<Di
     }
 }
 
+fn tag(w: &mut Words<'_>, pair: &Pair<'_>) -> Name {
+    if let Some(meant) = super::habit::ordinary(pair.as_str()) {
+        let d = Diagnostic::error("E0108", format!("`{}` is not written in ordinary characters", pair.as_str()))
+            .at((w.place)(w.span(pair)), format!("write `{meant}`"))
+            .help("tags stand in brackets, with commas between them: [seed, mtls]");
+        w.errors.push(d);
+    }
+    w.name(pair)
+}
+
 fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
     let rule = pair.as_rule();
     let mut inner = pair.into_inner();
@@ -79,7 +89,7 @@ fn verb(w: &mut Words<'_>, pair: Pair<'_>) -> Option<Verb> {
         Rule::scenario => {
             let title = w.word(inner.next()?);
             let tags = inner.flat_map(|p| p.into_inner()).filter(|p| p.as_rule() == Rule::tag);
-            Verb::Scenario { title, tags: tags.map(|p| w.name(&p)).collect() }
+            Verb::Scenario { title, tags: tags.map(|p| tag(w, &p)).collect() }
         }
         Rule::for_in => {
             let name = w.name(&inner.next()?);

@@ -2,6 +2,7 @@
 
 use super::ast::{Name, Piece, Span, Word};
 use super::grammar::Rule;
+use super::habit;
 use super::tree::Pair;
 use crate::diag::{Diagnostic, Place};
 use smallvec::SmallVec;
@@ -44,7 +45,10 @@ impl Words<'_> {
                     self.pieces(part, word);
                 }
                 Rule::bare | Rule::cell_text => {
-                    self.odd_characters(&part);
+                    // A cell may hold any text.
+                    if part.as_rule() == Rule::cell_text || !self.foreign_characters(&part, word) {
+                        self.odd_characters(&part);
+                    }
                     push(word, part.as_str());
                 }
                 Rule::double_text | Rule::single_text => {
@@ -60,9 +64,14 @@ impl Words<'_> {
                 }
                 Rule::bad_variable => {
                     let span = self.span(&part);
+                    let inner = part.as_str().trim_start_matches("${").trim_end_matches('}').trim();
+                    let meant = match inner.split(|c: char| !(c.is_alphanumeric() || "_-".contains(c))).next() {
+                        Some(name) if name.starts_with(char::is_alphabetic) => format!("${{{name}}}"),
+                        _ => "${name}".to_string(),
+                    };
                     let d = Diagnostic::error("E0110", format!("`{}` names no variable", part.as_str()))
                         .at((self.place)(span), "a name is letters, digits, `_` and `-`, and starts with a letter")
-                        .help("write `${name}`, or `$${` where the characters `${` themselves are meant");
+                        .help(format!("write `{meant}`, or `$${{` where the characters `${{` themselves are meant"));
                     self.errors.push(d);
                 }
                 Rule::escape => {
@@ -89,6 +98,24 @@ impl Words<'_> {
                 _ => {}
             }
         }
+    }
+
+    /// Full-width letters and signs, dashes of a word processor: told with what an ordinary keyboard would write.
+    fn foreign_characters(&mut self, part: &Pair<'_>, word: &Word) -> bool {
+        let text = part.as_str();
+        let dash = word.pieces.is_empty() && text.starts_with(['–', '—', '−']);
+        if !dash && !text.chars().any(habit::is_full_width) {
+            return false;
+        }
+        let Some(meant) = habit::ordinary(text) else { return false };
+        let d = Diagnostic::error("E0108", format!("`{text}` is not written in ordinary characters"))
+            .at((self.place)(self.span(part)), format!("write `{meant}`"))
+            .help(match dash {
+                true => "an option starts with an ordinary `-`; in quotes it stands as it is",
+                false => "switch the keyboard to half-width letters; what is meant so stands in quotes",
+            });
+        self.errors.push(d);
+        true
     }
 
     /// Characters that look like a blank or a quote and are neither.
@@ -126,7 +153,10 @@ impl Words<'_> {
         if let Some((at, c)) = part.as_str().char_indices().find(|(_, c)| control(*c)) {
             let d = Diagnostic::error("E0108", format!("the control character U+{:04X} cannot stand here", c as u32))
                 .at((self.place)(start + at..start + at + c.len_utf8()), "here")
-                .help("delete it; in double quotes \\n, \\t and \\r can be written");
+                .help(match c {
+                    '\r' => "lines end with \\n or \\r\\n: save the file with such line ends",
+                    _ => "delete it; in double quotes \\n, \\t and \\r can be written",
+                });
             self.errors.push(d);
         }
     }

@@ -4,6 +4,8 @@ use super::ast::{Broken, Name, Span};
 use super::cut::{Line, Unclosed, first_word};
 use super::grammar::{Egress, Rule};
 use super::habit;
+use super::keyboard;
+use super::repair::repair;
 use super::token::{TokenKind, tokens_of_line};
 use super::vocabulary::*;
 use crate::diag::suggest::nearest;
@@ -27,11 +29,15 @@ fn words(text: &str) -> Vec<(&str, Span)> {
 pub(super) fn remains(text: &str, offset: usize) -> Broken {
     let words = words(text);
     let first = words.first().map_or("", |(w, _)| *w);
-    let first = match first.to_lowercase().as_str() {
+    let ordinary = habit::ordinary(first).or_else(|| keyboard::in_english(first));
+    let first = ordinary.as_deref().filter(|w| find_verb(w).is_some()).unwrap_or(first);
+    let lower = first.to_lowercase();
+    let first = match lower.trim_end_matches(':') {
         "foreach" | "while" | "until" | "repeat" | "loop" | "반복" => "for",
         "실행" => "exec",
         _ => first,
     };
+    let closes = matches!(lower.trim_end_matches([';', ':']), "end" | "done" | "}" | "endfor" | "끝");
     let verb = match find_verb(first) {
         Some(entry) => entry.word,
         None => nearest(first, VERBS.iter().map(|v| v.word)).unwrap_or(first),
@@ -41,15 +47,29 @@ pub(super) fn remains(text: &str, offset: usize) -> Broken {
         "steps" => usize::MAX,
         _ => 0,
     };
-    let is_name = |w: &str| w.starts_with(char::is_alphabetic);
+    let bare = |w: &str| w.trim_start_matches(['$', '{', '(', ',']).to_string();
+    let is_name = |w: &str| bare(w).starts_with(char::is_alphabetic);
     let names = words.iter().skip(1).take(count).filter(|(w, _)| is_name(w)).map(|(w, s)| Name {
         span: offset + s.start..offset + s.end,
-        text: w.split('=').next().unwrap_or("").nfc().collect(),
+        text: bare(w).split(['=', ':', '}', '(', ')', ',']).next().unwrap_or("").nfc().collect(),
     });
+    let mut names: Vec<Name> = names.collect();
+    // `reach(host,` names a parameter behind the parenthesis.
+    if let Some((_, inside)) = words.get(1).and_then(|(w, _)| w.split_once('(')).filter(|_| verb == "steps") {
+        let span = names.first().map_or(offset..offset, |n| n.span.clone());
+        let inside = inside.split([',', ')']).filter(|w| is_name(w));
+        names.extend(inside.map(|w| Name { span: span.clone(), text: w.nfc().collect() }));
+    }
+    let steps = (verb == "steps").then(|| names.first().cloned()).flatten();
+    // `steps:` is YAML of some other tool.
+    let opens = find_verb(verb).is_some_and(|v| v.opens) && !(first.ends_with(':') && verb == "steps");
     Broken {
-        opens: find_verb(verb).is_some_and(|v| v.opens),
+        opens,
+        aside: opens && matches!(verb, "steps" | "setup" | "cleanup"),
+        closes,
+        steps,
         exec: matches!(verb, "exec" | "curl" | "kubectl" | "run" | "do"),
-        names: names.collect(),
+        names,
     }
 }
 
@@ -66,6 +86,10 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
     if VERBS.iter().any(|v| v.word == verb) {
         return match verb {
             "expect" => expectation(text, offset, place),
+            "for" => for_signs(text, &at),
+            "set" => set_signs(text, &at),
+            "within" if text.contains(" expect ") => explain_words(text, offset, place),
+            "apply" | "patch" => heredoc_form(text, &at),
             _ => None,
         };
     }
@@ -73,6 +97,9 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
         return Some(d);
     }
     if let Some(d) = habit::wide_verb(verb, at(&first)) {
+        return Some(d);
+    }
+    if let Some(d) = typed_otherwise(verb, text, &at) {
         return Some(d);
     }
     let mut d = Diagnostic::error("E0104", format!("unknown verb `{}`", shorten(verb)));
@@ -110,9 +137,112 @@ pub(super) fn known(text: &str, offset: usize, place: At<'_>) -> Option<Diagnost
     Some(d)
 }
 
+/// Signs of other languages around the words of a `for`.
+fn for_signs(text: &str, at: &dyn Fn(&Span) -> Place) -> Option<Diagnostic> {
+    let (sign, meant) = habit::for_signs(&words(text))?;
+    let shown = shorten(&text[sign.clone()]);
+    Some(
+        Diagnostic::error("E0107", format!("unexpected `{shown}` in `for`"))
+            .at(
+                at(&sign),
+                "words stand side by side, without brackets, commas and signs; a line `end` closes the block",
+            )
+            .help(format!("write {meant}")),
+    )
+}
+
+fn set_signs(text: &str, at: &dyn Fn(&Span) -> Place) -> Option<Diagnostic> {
+    let (sign, meant) = habit::set_signs(&words(text))?;
+    let shown = shorten(&text[sign.clone()]);
+    Some(
+        Diagnostic::error("E0107", format!("unexpected `{shown}` in `set`"))
+            .at(at(&sign), "words stand side by side, without brackets and commas")
+            .help(format!("write {meant}")),
+    )
+}
+
+/// `<<"YAML"`, `<< YAML`: no block is opened, and its lines would be read as steps.
+fn heredoc_form(text: &str, at: &dyn Fn(&Span) -> Place) -> Option<Diagnostic> {
+    let words = words(text);
+    let (index, (word, span)) = words.iter().enumerate().find(|(_, (w, _))| w.starts_with("<<"))?;
+    if word.contains('\n') || index + 2 < words.len() {
+        return None;
+    }
+    let tag = match words.get(index + 1) {
+        Some((tag, _)) if *word == "<<" => tag,
+        None => word.trim_start_matches(['<', '-', '~']),
+        _ => return None,
+    };
+    let tag = tag.trim_matches(['"', '\'']);
+    if tag.is_empty() || !word.contains(['"', '-', '~']) && *word != "<<" {
+        return None;
+    }
+    let end = words.last().map_or(span.end, |(_, s)| s.end);
+    Some(
+        Diagnostic::error("E0107", format!("`{}` opens no block", shorten(&text[span.start..end])))
+            .at(at(&(span.start..end)), format!("write `<<{tag}`: the closing word may be indented"))
+            .help(format!("write <<{tag}, or <<'{tag}' where `${{…}}` is not replaced; {tag} alone closes it")),
+    )
+}
+
+/// A first word that an ordinary English keyboard would have written otherwise.
+fn typed_otherwise(verb: &str, text: &str, at: &dyn Fn(&Span) -> Place) -> Option<Diagnostic> {
+    let first = 0..verb.len();
+    if let Some(ordinary) = habit::ordinary(verb)
+        && let Some((sign, what)) = [("#", "a comment"), ("|", "a row of a table"), ("\"\"\"", "a text")]
+            .into_iter()
+            .find(|(sign, _)| ordinary.starts_with(sign))
+    {
+        let first = 0..verb.chars().next().map_or(0, char::len_utf8);
+        return Some(
+            Diagnostic::error("E0108", format!("{what} starts with an ordinary `{sign}`"))
+                .at(at(&first), "a full-width character")
+                .help(format!("write {sign}; switch the keyboard to half-width letters")),
+        );
+    }
+    if let Some(meant) = keyboard::in_english(verb).filter(|w| find_verb(w).is_some()) {
+        return Some(
+            Diagnostic::error("E0104", format!("unknown verb `{}`", shorten(verb)))
+                .at(at(&first), format!("`{meant}`, typed with the keyboard in Korean"))
+                .help(format!("switch the keyboard to English, and write {meant}")),
+        );
+    }
+    if verb.starts_with("```") {
+        return Some(
+            Diagnostic::error("E0104", "a fence of Markdown")
+                .at(at(&first), "a scenario file holds the steps alone")
+                .help("remove this line"),
+        );
+    }
+    let cells = words(text).iter().filter(|(w, _)| *w == "|").count();
+    (cells > 0 && !verb.starts_with('|') && find_verb(&verb.to_lowercase()).is_none() && !is_guessed(verb)).then(|| {
+        Diagnostic::error("E0104", format!("unknown verb `{}`", shorten(verb)))
+            .at(at(&first), "a row of a table?")
+            .help(format!("a row starts and ends with `|`: | {} |", shorten(text.trim_matches(['|', ' ']))))
+    })
+}
+
+fn is_guessed(verb: &str) -> bool {
+    GUESSED_VERBS.iter().any(|(w, _)| *w == verb.to_lowercase())
+}
+
+/// A line as it was probably meant.
+fn explain_words(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
+    let words = words(text);
+    repair(&usage(&words).0, text, &words, offset, place)
+}
+
 /// A blank that is none makes two words one: then neither is known.
 fn odd_blank(word: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
-    let (at, c) = word.char_indices().find(|(_, c)| c.is_whitespace())?;
+    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}');
+    let (at, c) = word.char_indices().find(|(_, c)| c.is_whitespace() || hidden(*c))?;
+    if hidden(c) {
+        return Some(
+            Diagnostic::error("E0108", format!("the character U+{:04X} cannot be seen", c as u32))
+                .at(place(offset + at..offset + at + c.len_utf8()), "here")
+                .help("delete it"),
+        );
+    }
     Some(
         Diagnostic::error("E0108", format!("the character U+{:04X} looks like a blank but is none", c as u32))
             .at(place(offset + at..offset + at + c.len_utf8()), "here")
@@ -136,6 +266,9 @@ fn expectation(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
     }
     let d = Diagnostic::error("E0118", format!("unknown expectation `{}`", shorten(word)));
     let lower = word.to_lowercase();
+    if let Some(d) = explain_words(text, offset, place).filter(|_| is_near_expectation(word)) {
+        return Some(d);
+    }
     let is_status = word.len() == 3
         && word.starts_with(|c: char| c.is_ascii_digit())
         && word[1..].chars().all(|c| c.is_ascii_digit() || c == 'x');
@@ -148,8 +281,20 @@ fn expectation(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
     if let Some(meant) = word.strip_prefix('!').filter(|m| EXPECTATIONS.iter().any(|(w, _)| w == m)) {
         return Some(d.at(at(span), "`no` says that it does not hold").help(format!("write expect no {meant} …")));
     }
+    if lower.starts_with("http/") {
+        let code = words.get(index + 1).map_or("200", |(w, _)| *w);
+        return Some(
+            d.at(at(span), "the status alone is compared").help(format!("write expect status {}", shorten(code))),
+        );
+    }
     if let Some((_, meant)) = GUESSED_EXPECTATIONS.iter().find(|(w, _)| *w == *word || *w == lower) {
         return Some(d.at(at(span), "not a word of this language").help(format!("write {meant}")));
+    }
+    if let Some(meant) = keyboard::in_english(word).filter(|w| EXPECTATIONS.iter().any(|(known, _)| known == w)) {
+        return Some(
+            d.at(at(span), format!("`{meant}`, typed with the keyboard in Korean"))
+                .help(format!("switch the keyboard to English, and write expect {meant} …")),
+        );
     }
     if is_status {
         return Some(d.at(at(span), "a status?").help(format!("write expect status {word}")));
@@ -160,6 +305,16 @@ fn expectation(text: &str, offset: usize, place: At<'_>) -> Option<Diagnostic> {
     }
     let all: Vec<&str> = EXPECTATIONS.iter().map(|(w, _)| *w).collect();
     Some(d.at(at(span), "nothing can be expected by this name").help(format!("expectations are: {}", all.join(" "))))
+}
+
+/// A modifier in front, an expectation with a sign behind it or in full-width letters: the rest of the line says more.
+fn is_near_expectation(word: &str) -> bool {
+    let bare = word.trim_end_matches([':', '=']);
+    MODIFIERS.iter().any(|(w, _)| *w == word)
+        || matches!(word, "not" | "that" | "to" | "the")
+        || word.starts_with('!')
+        || bare != word && EXPECTATIONS.iter().any(|(w, _)| *w == bare)
+        || habit::ordinary(word).is_some()
 }
 
 /// A known verb whose words do not fit.
@@ -182,12 +337,40 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
             .help("put what follows on a line of its own");
     }
     let (what, usage) = usage(&words);
+    if let Some(d) = repair(&what, text, &words, offset, place) {
+        return d;
+    }
     if what == "expect path"
         && let Some((word, span)) = words.iter().find(|(w, _)| w.contains("->") && w.len() > 2)
     {
         return Diagnostic::error("E0205", format!("`{}`: blanks stand around `->`", shorten(word)))
             .at(at(span.clone()), "one word")
             .help(format!("write {}", shorten(&word.replace("->", " -> "))));
+    }
+    if head == "wait" && words.len() > 1 && words[1..].iter().all(|(w, _)| is_time(w) || matches!(*w, "for" | "until"))
+    {
+        return Diagnostic::error("E0107", "`wait` waits for an object, not for a time")
+            .at(at(words[1].1.start..text.len()), "nothing waits for a time here")
+            .help("an expectation waits by itself until it holds: expect … within 10s")
+            .help(format!("write {usage}"));
+    }
+    if head == "do" && words.len() == 1 {
+        return Diagnostic::error("E0107", "`do` is not finished")
+            .at(at(text.len()..text.len()), "the name of steps is missing here")
+            .help(format!("write {usage}; a `for` needs no `do`: its steps follow at once, and `end` closes it"));
+    }
+    if let ("set" | "let" | "for" | "capture" | "steps" | "do", Some((name, span))) = (head, words.get(1))
+        && !name.starts_with(|c: char| c.is_alphabetic() || c == '_')
+        && *name != "="
+    {
+        return Diagnostic::error("E0107", format!("`{}` is no name", shorten(name)))
+            .at(at(span.clone()), "a name is letters, digits, `_` and `-`, and starts with a letter")
+            .help(format!("write {usage}"));
+    }
+    if head == "capture" && words.len() == 4 && words[2].0 == "=" && !matches!(words[3].0, "header" | "json") {
+        return Diagnostic::error("E0107", format!("`{}` cannot be captured", shorten(words[3].0)))
+            .at(at(words[3].1.clone()), "no source of a capture")
+            .help(format!("write {usage}"));
     }
     let unfinished = || {
         Diagnostic::error("E0107", format!("`{what}` is not finished"))
@@ -206,6 +389,13 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
     let Some((word, span)) = stopped else { return unfinished() };
     let last = position >= span.start && words.last().is_some_and(|(_, s)| s == span);
     let d = Diagnostic::error("E0107", format!("unexpected `{}` in `{what}`", shorten(word)));
+    // Of a block that stands where none may the first line is enough.
+    let span = &(span.start..span.start + word.lines().next().map_or(0, str::len).max(1).min(word.len()));
+    if head == "apply" && word.starts_with("<<") {
+        return Diagnostic::error("E0107", format!("`apply {}` takes files or a block, not both", shorten(words[1].0)))
+            .at(at(words[1].1.start..span.start), "nothing stands between `apply` and the block")
+            .help(format!("write apply {}", shorten(word)));
+    }
     let listener = matches!(what.as_str(), "expect listener" | "expect cluster" | "expect route" | "expect endpoint");
     let options: Vec<&str> = MODIFIERS
         .iter()
@@ -276,7 +466,23 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
             .at(at(sign_span.unwrap_or(span.clone())), "no sign stands here")
             .help(format!("write expect {no}{} {word}", what.trim_start_matches("expect ")));
     }
-    if matches!(what.as_str(), "expect status" | "expect exit") && word.starts_with(|c: char| c.is_ascii_digit()) {
+    if what == "expect json" && words.get(2).is_some_and(|(w, _)| w.matches('[').count() > w.matches(']').count()) {
+        return d
+            .at(at(words[2].1.start..span.end), "a path with blanks or quotes stands in single quotes")
+            .help("write expect json '$.list[?(@.a == \"b\")].c' == TEXT");
+    }
+    let several = before.last().is_some_and(|w| w.starts_with(|c: char| c.is_ascii_digit()));
+    if let (Some(sign @ (">=" | "<=" | ">" | "<")), "expect status" | "expect exit") =
+        (before.last().copied(), what.as_str())
+    {
+        return d
+            .at(at(words[before.len() - 1].1.clone()), format!("`{sign}` compares nothing here"))
+            .help("write the value itself; 2xx is any status from 200 to 299");
+    }
+    if matches!(what.as_str(), "expect status" | "expect exit")
+        && several
+        && word.starts_with(|c: char| c.is_ascii_digit())
+    {
         return d.at(at(span.clone()), "one of several?").help(format!("write {} or {word}", before.join(" ")));
     }
     if matches!(head, "let" | "set" | "capture")
@@ -300,6 +506,11 @@ pub(super) fn explain(text: &str, offset: usize, error: &Error<Rule>, place: At<
         return d.at(at(span.clone()), format!("did you mean `{near}`?")).help(format!("write {usage}"));
     }
     d.at(at(span.clone()), "does not fit here").help(format!("write {usage}"))
+}
+
+fn is_time(word: &str) -> bool {
+    let number = word.trim_end_matches(char::is_alphabetic);
+    !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || c == '.')
 }
 
 /// What the statement is called, and its form.

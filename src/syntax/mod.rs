@@ -12,7 +12,9 @@ mod expectation;
 mod format;
 mod grammar;
 pub mod habit;
+mod keyboard;
 mod mistake;
+mod repair;
 mod shape;
 pub mod token;
 mod tree;
@@ -50,7 +52,10 @@ pub fn parse(source: &Arc<Source>) -> Parsed {
                 let unknown = errors.iter().any(|e| e.code == "E0104");
                 let closes = yaml && matches!(first, "EOF" | "YAML" | "EOT" | "END");
                 let told = unknown && yaml && (habit::is_yaml(first) || closes);
-                yaml = unknown && habit::is_yaml(first);
+                // A block that was not opened: what was to stand in it is told with the line that fails to open it.
+                let unopened =
+                    errors.iter().any(|e| e.title.ends_with("opens no block") || e.title == "`apply` is not finished");
+                yaml = unopened || unknown && habit::is_yaml(first) || told;
                 parsed.errors.extend(errors.into_iter().filter(|_| !told));
             }
             LineKind::Unclosed(what) => {
@@ -60,5 +65,30 @@ pub fn parse(source: &Arc<Source>) -> Parsed {
             }
         }
     }
+    called_without_do(&mut parsed);
+    one_of_each_line_end(&mut parsed);
     parsed
+}
+
+/// A verb that is none, but the name of steps: `do` is missing.
+fn called_without_do(parsed: &mut Parsed) {
+    let names = parsed.statements.iter().filter_map(|s| match &s.verb {
+        Verb::Steps { name, .. } => Some(name.text.clone()),
+        _ => None,
+    });
+    let names: Vec<String> = names.collect();
+    for error in parsed.errors.iter_mut().filter(|e| e.code == "E0104") {
+        let Some(label) = error.labels.first_mut() else { continue };
+        let verb = &parsed.source.text[label.place.span.clone()];
+        if names.iter().any(|name| name == verb) {
+            error.help = vec![format!("write do {verb} …")];
+            label.text = "names steps; a line starts with a verb".into();
+        }
+    }
+}
+
+/// A file whose lines end with a carriage return alone is one line: that is told once.
+fn one_of_each_line_end(parsed: &mut Parsed) {
+    let mut seen = false;
+    parsed.errors.retain(|e| !e.title.contains("U+000D") || !std::mem::replace(&mut seen, true));
 }

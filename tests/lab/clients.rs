@@ -130,7 +130,7 @@ fn kubectl_works_against_a_lab_that_is_up() {
 }
 
 /// `run --context`, as on a cluster: what the scenario requires is not provided but demanded.
-fn run_on(lab: &Up, files: &[&str]) -> Output {
+pub fn run_on(lab: &Up, files: &[&str]) -> Output {
     let mut command = program();
     command.args(["run", "--context", "egress-scn-lab", "--kubeconfig"]).arg(lab.kubeconfig()).args(files);
     command.env("XDG_STATE_HOME", lab.folder.path()).output().unwrap()

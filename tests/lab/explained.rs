@@ -16,6 +16,15 @@ fn on_path(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
+/// A command that only gives a variable its value.
+fn is_setting(command: &str) -> bool {
+    command.split_once("=$(").is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+fn uses(command: &str, variable: &str) -> bool {
+    command.contains(&format!("${{{variable}}}")) || command.contains(&format!("\"${variable}\""))
+}
+
 fn say(text: &str) {
     // Past the test harness's capture: what was not tried must be seen.
     let _ = std::io::stderr().write_all(text.as_bytes());
@@ -43,7 +52,12 @@ fn every_command_that_is_explained_runs() {
     if !istioctl {
         say("istioctl is not on this machine: its commands among those of `explain` were not tried\n");
     }
-    let files: Vec<PathBuf> = glob::glob("scenarios/*.egress").unwrap().map(Result::unwrap).collect();
+    let jq = on_path("jq");
+    if !jq {
+        say("jq is not on this machine: commands of `explain` with it were not tried\n");
+    }
+    let mut files: Vec<PathBuf> = glob::glob("scenarios/*.egress").unwrap().map(Result::unwrap).collect();
+    files.push("tests/lab/language/explained.egress".into());
     let loaded = egress_scn::check::load(&files).unwrap();
     let explained = explain(&loaded.plan, Language::English, &egress_scn::check::ambient(&files[0]));
     let lab = Up::start();
@@ -53,12 +67,19 @@ fn every_command_that_is_explained_runs() {
     assert!(runtime.block_on(propagation.can_prove()));
     let (mut tried, mut programs) = (0, HashSet::new());
     for scenario in &explained {
+        let mut kept: Vec<&str> = vec![];
         for step in &scenario.steps {
             // `port=$(…)`: for the commands behind it, which are typed into the same shell.
-            let (settings, commands): (Vec<_>, Vec<_>) = step.commands.iter().partition(|c| c.starts_with("port=$("));
-            for command in commands {
-                let command =
-                    &format!("{}\n{command}", settings.iter().map(|s| s.as_str()).collect::<Vec<_>>().join("\n"));
+            for (index, command) in step.commands.iter().enumerate() {
+                kept.extend(Some(command.as_str()).filter(|c| is_setting(c) && (jq || !c.contains("| jq "))));
+                if index + 1 < step.commands.len() && is_setting(command) {
+                    continue;
+                }
+                if command.contains("| jq ") && !jq {
+                    continue;
+                }
+                let used = kept.iter().filter(|s| s.split_once('=').is_some_and(|(name, _)| uses(command, name)));
+                let command = &format!("{}\n{command}", used.copied().collect::<Vec<_>>().join("\n"));
                 if command.contains("istioctl ") && !istioctl {
                     continue;
                 }
@@ -97,7 +118,8 @@ fn every_command_that_is_explained_runs() {
                 }
                 tried += 1;
                 programs.extend(["kubectl ", "istioctl ", " curl "].into_iter().filter(|p| command.contains(p)));
-                if step.text.starts_with("apply ") || step.place.is_none() {
+                let changes = ["apply", "patch", "delete", "restart", "scale", "site", "cut", "kill"];
+                if changes.iter().any(|verb| step.text.starts_with(verb)) || step.place.is_none() {
                     let settled = runtime.block_on(propagation.settle(&[], None, Duration::from_secs(30)));
                     assert!(settled.proven, "{settled:?}");
                 }
@@ -112,7 +134,7 @@ fn every_command_that_is_explained_runs() {
     // The undo has put all back.
     let left = lab.kubectl(&[
         "get",
-        "gateways.networking.istio.io,virtualservices,destinationrules,serviceentries,sidecars",
+        "gateways.networking.istio.io,virtualservices,destinationrules,serviceentries,sidecars,sites",
         "-A",
         "-o",
         "name",

@@ -9,6 +9,9 @@ const RED: &[(&str, &[&str])] = &[
     ("json", &["expected json $.url == \"https://example.org/get\", got \"https://httpbin.org/get\""]),
     ("time", &["expected time > 60.00 s, it took"]),
     ("tls", &["expected tls 1.2, got 1.3"]),
+    ("site", &["expected status 200, got 503"]),
+    ("cut", &["expected status 200, got no response"]),
+    ("kill", &["status.killed: expected 7, got 1"]),
     ("patch", &["spec.location: expected \"MESH_EXTERNAL\", got \"MESH_INTERNAL\""]),
     ("wait", &["Deployment mesh-test/sleep is not Available=False after 1 s: Available is True"]),
     ("scale", &["there is no Deployment mesh-test/nobody to patch"]),
@@ -67,7 +70,7 @@ fn every_construct_is_green_and_can_be_red() {
         "needs its load balancer",
         "the target has version >= 1.30",
         "the target does not have crd nothing.example.org",
-        "18 failed, 0 not shown, 3 skipped, 0 broken",
+        "21 failed, 0 not shown, 3 skipped, 0 broken",
     ] {
         assert!(green.contains(expected), "missing {expected:?}\n{green}");
     }

@@ -15,6 +15,7 @@ mod ingress;
 mod kept;
 mod language;
 mod life;
+mod on_a_cluster;
 mod pods;
 mod program;
 mod scaffold;

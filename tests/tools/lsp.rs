@@ -365,6 +365,40 @@ fn definitions_are_in_the_manifests() {
 }
 
 #[test]
+fn named_steps_are_completed_and_found() {
+    let (_outer, folder) = folder();
+    std::fs::write(
+        folder.join("common.egress"),
+        "steps reach host\n  exec sleep curl -sI https://${host}/\n  expect status 200\nend\n",
+    )
+    .unwrap();
+    let mut editor = Editor::start(&folder, json!({ "locale": "en" }));
+    let text = "include common.egress\nsteps block host code\n  exec sleep curl -s https://${ho}\n  expect exit ${code}\nend\nscenario \"가\"\n  \
+                do reach httpbin.org\n  do b\n  delete serviceentry cnn-ext\n  wait dep\n  expect resource gateway istio-egressgateway\n  include c\n";
+    editor.open("a.egress", "egress", text);
+    assert_eq!(editor.labels("a.egress", text, "\n  do b"), ["block"]);
+    let all = editor.labels("a.egress", text, "\n  do ");
+    assert!(all.contains(&"block".to_owned()) && all.contains(&"reach".to_owned()), "{all:?}");
+    assert_eq!(editor.labels("a.egress", text, "https://${ho"), ["${host}"]);
+    assert_eq!(editor.labels("a.egress", text, "wait dep"), ["deployment"]);
+    assert_eq!(editor.labels("a.egress", text, "\n  include c"), ["common.egress"]);
+    assert!(editor.labels("a.egress", text, "delete serviceentry cnn").contains(&"cnn-ext".to_owned()));
+    let mut to = |needle: &str| {
+        let found = editor.at("textDocument/definition", "a.egress", text, needle);
+        let start = &found[0]["range"]["start"];
+        let file = found[0]["uri"].as_str().unwrap_or("").rsplit('/').next().unwrap_or("").to_owned();
+        (file, start["line"].as_u64(), start["character"].as_u64())
+    };
+    assert_eq!(to("do reach"), ("common.egress".to_owned(), Some(0), Some(6)));
+    assert_eq!(to("include common"), ("common.egress".to_owned(), Some(0), Some(0)));
+    assert_eq!(to("delete serviceentry cnn-ext"), ("serviceentry-cnn-ext.yaml".to_owned(), Some(4), Some(8)));
+    assert_eq!(to("resource gateway istio-egress").0, "gateway-egress.yaml");
+    let hover = editor.at("textDocument/hover", "a.egress", text, "do reach");
+    assert!(hover["contents"]["value"].as_str().unwrap().contains("steps reach host"), "{hover}");
+    editor.end();
+}
+
+#[test]
 fn files_are_laid_out_and_outlined() {
     let (_outer, folder) = folder();
     let mut editor = Editor::start(&folder, json!({}));

@@ -9,6 +9,7 @@ use serde_json::Value;
 /// Our codes, and istioctl's for the same link.
 const SAME: &[(&str, &str)] = &[
     ("W0321", "IST0101"),
+    ("W0322", "IST0101"),
     ("W0325", "IST0101"),
     ("W0325", "IST0132"),
     ("W0324", "IST0132"),

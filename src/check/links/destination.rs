@@ -12,11 +12,39 @@ pub fn check(index: &Index<'_>, found: &mut Vec<Diagnostic>) {
         routes.dedup();
         for route in routes {
             for destination in destinations(service, &route) {
+                if unknown_service(index, service, &destination, found) {
+                    continue;
+                }
                 registered(index, service, &destination, found);
                 subset(index, service, &destination, found);
             }
         }
     }
+}
+
+/// A Service that is not known may be there all the same; one that is nearly named like a known one is a slip.
+fn unknown_service(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &mut Vec<Diagnostic>) -> bool {
+    if !host::is_service(&d.host) || index.service(&d.host).is_some() || !index.entries_of(&d.host).is_empty() {
+        return false;
+    }
+    let known: Vec<String> =
+        index.services.iter().map(|s| format!("{}.{}.svc.cluster.local", s.name, s.namespace)).collect();
+    // A short name is of the VirtualService's own namespace.
+    let elsewhere = known.iter().find(|k| !d.written.contains('.') && k.split('.').next() == Some(d.written));
+    let Some(near) = elsewhere.map(String::as_str).or_else(|| nearest(&d.host, known.iter().map(String::as_str)))
+    else {
+        return false;
+    };
+    let label = match elsewhere {
+        Some(_) => format!("a short name stands for {}; did you mean {near}?", d.host),
+        None => format!("did you mean {near}?"),
+    };
+    found.push(
+        Diagnostic::warning("W0322", format!("{} is no Service that is known", d.written))
+            .at(service.at(&format!("{}/host", d.pointer)), label)
+            .help("a route to a Service that does not exist has no cluster, and the sidecar logs NC (no cluster)"),
+    );
+    true
 }
 
 fn registered(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &mut Vec<Diagnostic>) {
@@ -86,8 +114,15 @@ fn port(
     );
 }
 
+/// A rule for the Service's short name, which means another Service.
+fn short_named<'a>(index: &Index<'a>, host: &str) -> Option<(Object<'a>, &'a str)> {
+    let first = host.split('.').next()?;
+    index.destination_rules.iter().find_map(|r| Some((*r, r.text("/spec/host").filter(|h| *h == first)?)))
+}
+
 fn subset(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &mut Vec<Diagnostic>) {
     let Some(subset) = d.subset else { return };
+    let host_name = d.host.clone();
     // istiod looks for rules in the namespaces of the client, of the service, and in the root namespace.
     let own = d.host.split('.').nth(1).filter(|_| host::is_service(&d.host));
     let entries = index.entries_of(&d.host);
@@ -121,6 +156,9 @@ fn subset(index: &Index<'_>, service: &Object<'_>, d: &Destination<'_>, found: &
         d = d.at(rule.at("/metadata/namespace"), why);
     } else if let Some(rule) = rules.first() {
         d = d.at(rule.at("/spec/subsets"), "the host's subsets");
+    } else if let Some((rule, short)) = short_named(index, &host_name) {
+        let means = host::full(short, rule.namespace);
+        d = d.at(rule.at("/spec/host"), format!("a short name is of the rule's own namespace: this is {means}"));
     }
     found.push(d.help(format!("apply a DestinationRule with a subset `{subset}` for this host")));
 }

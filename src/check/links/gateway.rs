@@ -85,7 +85,10 @@ fn two_hosts(index: &Index<'_>, server: &Server<'_>, found: &mut Vec<Diagnostic>
         }
     }
     targets.dedup();
-    if targets.len() < 2 {
+    let mut names: Vec<&str> = server.hosts.iter().map(|h| without_namespace(h)).collect();
+    names.sort_unstable();
+    names.dedup();
+    if targets.is_empty() || names.len() < 2 {
         return;
     }
     let hosts = server.hosts.join(", ");

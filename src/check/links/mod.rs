@@ -13,13 +13,37 @@ mod index;
 mod origination;
 mod selector;
 mod service_port;
+mod unused;
 mod virtual_service;
 
 pub(super) use host::{matches as host_matches, without_namespace};
 pub(super) use index::{Index, Object, legs, place};
 
 use crate::diag::Diagnostic;
+use crate::diag::suggest::nearest;
 use crate::plan::ManifestObject;
+
+/// Whether a link may be missing only because an object was refused: it stands in that object, or in what would have
+/// defined the other end.
+pub fn is_blamed(link: &Diagnostic, refused: &[&ManifestObject]) -> bool {
+    let ends: &[&str] = match link.code {
+        "W0321" => &["DestinationRule", "ServiceEntry"],
+        "W0322" | "W0323" | "W0339" => &["ServiceEntry", "Service"],
+        "W0320" | "W0324" | "W0325" | "W0326" | "W0327" | "W0328" | "W0329" | "W0330" | "W0332" | "W0333" | "W0334"
+        | "W0336" | "W0337" | "W0345" => &["Gateway", "VirtualService", "DestinationRule"],
+        _ => &["Gateway", "VirtualService", "DestinationRule", "ServiceEntry", "Service"],
+    };
+    refused.iter().any(|object| {
+        let kind = object.body.get("kind").and_then(serde_json::Value::as_str).unwrap_or("");
+        // One whose kind is misspelt, too.
+        ends.iter().any(|end| *end == kind || nearest(kind, [*end]).is_some())
+            || link.labels.iter().any(|label| {
+                label.place.source.name == object.place.source.name
+                    && object.place.span.start <= label.place.span.start
+                    && label.place.span.start <= object.place.span.end
+            })
+    })
+}
 
 /// Every link among the objects that cannot hold. An object whose manifest names no namespace
 /// counts as being in `namespace`.
@@ -38,6 +62,7 @@ pub fn links_beside(objects: &[ManifestObject], ambient: &[ManifestObject], name
     selector::check(&index, &mut found);
     destination_rule::check(&index, namespace, &mut found);
     service_port::check(&index, &mut found);
+    unused::check(&index, namespace, &mut found);
     analysis::add(objects, ambient, namespace, &mut found);
     found
 }

@@ -72,6 +72,15 @@ fn modes(
                     )),
             );
         }
+        (Some((rule, place, _)), "ISTIO_MUTUAL") if matches!(mode, "SIMPLE" | "MUTUAL") => found.push(
+            Diagnostic::warning(
+                "W0337",
+                format!("the sidecar starts {mode} towards a gateway that asks for mesh mTLS"),
+            )
+            .at(rule.at(&format!("{place}/mode")), "sends no mesh certificate, and the gateway refuses the handshake")
+            .at(ends, "asks for a mesh certificate")
+            .help("write `mode: ISTIO_MUTUAL`"),
+        ),
         _ => {}
     }
 }

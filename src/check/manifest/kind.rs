@@ -8,7 +8,7 @@ use crate::kubernetes::schema::{Schema, Type};
 use crate::plan::ManifestObject;
 
 /// Kubernetes' own kinds by group.
-const BUILTIN: &[(&str, &str)] = &[
+pub(super) const BUILTIN: &[(&str, &str)] = &[
     (
         "",
         "ConfigMap Endpoints Event LimitRange Namespace Node Pod ReplicationController ResourceQuota Secret Service ServiceAccount PersistentVolumeClaim PodTemplate PersistentVolume Binding",
@@ -42,7 +42,7 @@ pub fn check(object: &ManifestObject, api_version: &str, kind: &str) -> Vec<Diag
     let refuse = |title: String| Diagnostic::error("E0315", title);
     let Some((_, kinds)) = here else {
         // A group of some other definition, unless it is a known one misspelt.
-        let known = schema().kind_named(kind).filter(|k| nearest(group, [k.group]).is_some());
+        let known = schema().kind_named(kind).filter(|k| group == "istio.io" || nearest(group, [k.group]).is_some());
         let d = known.map(|k| {
             refuse(format!("no such apiVersion: {api_version}"))
                 .at(at_version(), format!("did you mean `{}`?", preferred(k)))

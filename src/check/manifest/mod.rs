@@ -5,6 +5,7 @@
 
 mod field;
 mod kind;
+pub mod kinds;
 mod known;
 mod place;
 mod schema;
@@ -29,6 +30,7 @@ pub fn check(object: &ManifestObject) -> Vec<Diagnostic> {
     if !found.is_empty() {
         return found;
     }
+    names(object, api_version, &mut found);
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     if group.ends_with(".istio.io") {
         metadata(object, &mut found);
@@ -37,6 +39,28 @@ pub fn check(object: &ManifestObject) -> Vec<Diagnostic> {
         builtin(object, "", &object.body, &kind::type_of(api_version, name), &mut found);
     }
     found
+}
+
+/// Names that an API server takes. Those of RBAC are freer, and Services are named as labels are.
+fn names(object: &ManifestObject, api_version: &str, found: &mut Vec<Diagnostic>) {
+    let text = |pointer: &str| object.body.pointer(pointer).and_then(Value::as_str);
+    let label = crate::plan::is_label;
+    if let Some(name) = text("/metadata/name").filter(|_| !api_version.starts_with("rbac.")) {
+        let fits = name.len() <= 253 && name.split('.').all(label);
+        if !fits {
+            let meant: String =
+                name.to_lowercase().chars().map(|c| if c == '_' || c == ' ' { '-' } else { c }).collect();
+            let d = Diagnostic::error("E0313", format!("`{name}` cannot name an object"))
+                .at(place::of_value(object, "/metadata/name"), "lower-case letters, digits, `-` and `.`");
+            found.push(if meant.split('.').all(label) { d.help(format!("write {meant}")) } else { d });
+        }
+    }
+    if let Some(namespace) = text("/metadata/namespace").filter(|n| !label(n)) {
+        found.push(
+            Diagnostic::error("E0313", format!("`{namespace}` cannot name a namespace"))
+                .at(place::of_value(object, "/metadata/namespace"), "lower-case letters, digits and `-`"),
+        );
+    }
 }
 
 fn metadata(object: &ManifestObject, found: &mut Vec<Diagnostic>) {

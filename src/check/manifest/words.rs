@@ -66,6 +66,9 @@ pub fn wrong_type(object: &ManifestObject, pointer: &str, wanted: Wanted) -> Dia
     let title = format!("`{}` is {want}, and {is} stands there", place::path(pointer));
     let (_, name) = place::split(pointer);
     let label = match (wanted, value) {
+        (Wanted::Text, Value::Object(_)) if name == "matchLabels" => {
+            "this selector holds its labels directly: remove `matchLabels:`, and indent them less".to_string()
+        }
         (_, Value::Null) => "give it a value, or remove it".to_string(),
         (Wanted::Text, Value::Bool(b))
             if !written.eq_ignore_ascii_case("true") && !written.eq_ignore_ascii_case("false") =>
@@ -78,6 +81,14 @@ pub fn wrong_type(object: &ManifestObject, pointer: &str, wanted: Wanted) -> Dia
         }
         (Wanted::Boolean, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
             "remove the quotes".to_string()
+        }
+        (Wanted::List, Value::String(text)) if text.starts_with(['-', '－', '–', '—', '•', '·']) && text.len() > 1 =>
+        {
+            let item = text.trim_start_matches(['-', '－', '–', '—', '•', '·']).trim_start();
+            match text.starts_with('-') {
+                true => format!("a blank is missing behind `-`: write `- {item}`"),
+                false => format!("not an ordinary `-`: write `- {item}`"),
+            }
         }
         (Wanted::List, Value::Object(_)) => "write a `-` before each item below".to_string(),
         (Wanted::List, _) if !written.is_empty() && written.len() < 60 && !written.contains('\n') => {

@@ -4,7 +4,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+mod mutated;
+
 use egress_scn::{check, diag, syntax};
+use mutated::Chance;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -175,62 +179,11 @@ fn tokens_cover_every_byte() {
 #[test]
 fn any_text_is_read() {
     let texts = texts();
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % below.max(1) as u64) as usize
-    };
-    let bits = [
-        "\"",
-        "'",
-        "\\",
-        "\\\n",
-        "#",
-        " # ",
-        "<<YAML\n",
-        "\nYAML\n",
-        "\"\"\"",
-        "${",
-        "}",
-        "$${",
-        "/",
-        "|",
-        "\r\n",
-        "\n",
-        "\t",
-        " ",
-        "한",
-        "\u{feff}",
-        "\u{1b}",
-        "\u{0}",
-        "end\n",
-        "for\n",
-        "scenario x\n",
-        "expect ",
-        "matches /",
-        "\u{3000}",
-        "\r",
-        "[",
-        "=",
-        "->",
-    ];
+    let mut chance = Chance::new(0x2545_f491_4f6c_dd1d);
     for round in 0..150 {
-        let (name, text) = &texts[next(texts.len())];
+        let (name, text) = &texts[chance.below(texts.len())];
         let mut text = text.clone();
-        for _ in 0..=next(4) {
-            let mut at = next(text.len() + 1);
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            if next(3) == 0 {
-                let end = (at..=text.len()).skip(1 + next(6)).find(|i| text.is_char_boundary(*i)).unwrap_or(text.len());
-                text.replace_range(at..end, "");
-            } else {
-                text.insert_str(at, bits[next(bits.len())]);
-            }
-        }
+        mutated::characters(&mut text, &mut chance);
         let name = format!("{name} (round {round})");
         check_tokens(&name, &text);
         check_layout(&name, &text);
@@ -276,6 +229,64 @@ fn the_reference_is_true() {
     let korean = std::fs::read_to_string("docs/ko/language.md").unwrap();
     let texts = |page: &str| self::examples(page).into_iter().map(|(info, _, text)| (info, text)).collect::<Vec<_>>();
     assert_eq!(texts(&page), texts(&korean), "the Korean page shows the same examples");
+}
+
+/// No verb, expectation, fact or modifier is without an example.
+#[test]
+fn the_reference_shows_every_word() {
+    let page = std::fs::read_to_string("docs/language.md").unwrap();
+    let lines: Vec<String> =
+        examples(&page).into_iter().flat_map(|(.., t)| t.lines().map(str::to_string).collect::<Vec<_>>()).collect();
+    let words = |line: &str| line.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+    let lines: Vec<Vec<String>> = lines.iter().map(|l| words(l)).collect();
+    let starts = |word: &str| lines.iter().any(|l| l.first().is_some_and(|w| w == word));
+    let expected = |word: &str| {
+        lines.iter().any(|l| {
+            l.first().is_some_and(|w| w == "expect") && l.iter().skip(1).find(|w| *w != "no").is_some_and(|w| w == word)
+        })
+    };
+    let within = |word: &str| {
+        lines.iter().any(|l| {
+            l.first().is_some_and(|w| matches!(w.as_str(), "expect" | "wait")) && l.iter().skip(2).any(|w| w == word)
+        })
+    };
+    let verbs = syntax::vocabulary::VERBS.iter().map(|v| v.word).filter(|w| !starts(w));
+    let expectations = syntax::vocabulary::EXPECTATIONS.iter().map(|(w, _)| *w).filter(|w| !expected(w));
+    let facts = syntax::vocabulary::FACTS.iter().chain(syntax::vocabulary::MODIFIERS).map(|(w, _)| *w);
+    let missing: Vec<&str> = verbs.chain(expectations).chain(facts.filter(|w| !within(w))).collect();
+    assert!(missing.is_empty(), "no example has {missing:?}");
+}
+
+/// What could be read in two ways, and the case that holds how it is read.
+const SETTLED: &[(&str, &str, &str)] = &[
+    ("modifiers at the end of `apply`", "modifier-at-end-of-apply", "apply "),
+    ("a file that is named like a modifier, in quotes", "modifier-at-end-of-apply", "\""),
+    ("`#` inside quotes and regexes", "hash-inside", "/a#b # c/"),
+    ("`#` inside heredocs", "hash-in-heredoc", "# kept"),
+    ("`#` inside texts", "text-block", "# not a comment"),
+    ("`${}` in single quotes", "single-quotes-raw", "'${host}'"),
+    ("a literal `${`", "dollar", "$${"),
+    ("`\\` in comments", "continuation-comment", "\\\n"),
+    ("`--` after `exec`", "dashes", "-- curl -c"),
+    ("a table inside `for`", "table-in-for", "for"),
+    ("blocks without `end`", "block-open", "for"),
+    ("steps before the first scenario", "step-before-scenario", "scenario"),
+    ("headers after steps", "header-after-step", "namespace"),
+    ("`fewer than` a list", "fewer-than", "fewer than clusters on"),
+    ("ports 443 and 8443", "ports", "bound 8443"),
+    ("an expectation of before a change", "changes", "apply"),
+    ("names in NFC and NFD", "nfd", "apply"),
+    ("a route of what passes as TLS", "route-of-passthrough", "expect route"),
+    ("a heredoc that replaces no variables", "heredoc-variables", "<<'"),
+];
+
+#[test]
+fn what_is_settled_is_held() {
+    for (what, folder, has) in SETTLED {
+        let text = std::fs::read_to_string(format!("tests/language/{folder}/input.egress"));
+        let text = text.unwrap_or_else(|e| panic!("{what}: {folder}: {e}"));
+        assert!(text.contains(has), "{what}: {folder} lacks {has:?}\n{text}");
+    }
 }
 
 /// The reference's grammar is the grammar.

@@ -5,6 +5,7 @@ use super::ast::*;
 use super::cut::Line;
 use super::escape::Words;
 use super::expectation::{expect, modifier};
+use super::first;
 use super::grammar::{Egress, Rule};
 use super::mistake;
 use super::shape;
@@ -22,8 +23,12 @@ pub(super) fn statement(source: &Arc<Source>, line: &Line) -> (Statement, Vec<Di
         let verb = Verb::Broken(mistake::remains(text, line.span.start));
         (Statement { span: line.span.clone(), verb }, errors)
     };
+    // Signs of other languages look like words to the grammar, whatever was read before.
+    if let Some(d) = first::signs(text, line.span.start, &place) {
+        return broken(vec![d]);
+    }
     let nodes = shape::tree(text, || {
-        if let Some(d) = mistake::known(text, line.span.start, &place) {
+        if let Some(d) = first::known(text, line.span.start, &place) {
             return Err(d);
         }
         match Egress::parse(Rule::statement, text) {

@@ -9,6 +9,7 @@ mod build;
 mod cut;
 mod escape;
 mod expectation;
+mod first;
 mod format;
 mod grammar;
 pub mod habit;

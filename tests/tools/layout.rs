@@ -1,5 +1,6 @@
 //! `fmt`: whatever the text, laying it out changes no word of it, and laying out twice changes nothing more.
 
+use crate::mutated::{self, Chance};
 use crate::program::{program, root, run, said};
 use egress_scn::{diag::Source, syntax};
 use std::path::PathBuf;
@@ -73,79 +74,10 @@ fn every_text_at_hand() {
 #[test]
 fn every_mutation() {
     let texts = texts();
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % below.max(1) as u64) as usize
-    };
-    let bits = [
-        "\"",
-        "'",
-        "\\",
-        "\\\n",
-        "#",
-        " # ",
-        "<<YAML\n",
-        "\nYAML\n",
-        "<<'A'\n",
-        "\"\"\"",
-        "${",
-        "}",
-        "$${",
-        "/",
-        "|",
-        "\r\n",
-        "\n",
-        "\t",
-        " ",
-        "한",
-        "\u{feff}",
-        "\u{1b}",
-        "\u{0}",
-        "end\n",
-        "for\n",
-        "scenario x\n",
-        "expect ",
-        "matches /",
-        "\u{3000}",
-        "\r",
-        "[",
-        "=",
-        "->",
-        "\u{a0}",
-        "\u{2028}",
-        "😀",
-    ];
+    let mut chance = Chance::new(0x9e37_79b9_7f4a_7c15);
     for round in 0..40 {
-        let (name, text) = &texts[next(texts.len())];
-        let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-        // A window is enough: files are long, and lines are cut one by one.
-        let from = next(lines.len());
-        lines = lines.into_iter().skip(from.saturating_sub(6)).take(12).collect();
-        for _ in 0..next(3) {
-            let (a, b) = (next(lines.len()), next(lines.len()));
-            if lines.is_empty() {
-                break;
-            }
-            match next(5) {
-                0 => drop(lines.remove(a)),
-                1 => lines.insert(b, lines[a].clone()),
-                2 => lines.swap(a, b),
-                3 => lines[a] = lines[a].trim_end().to_owned() + bits[next(bits.len())],
-                _ => lines[a] = format!("{}{}", [" ", "\t", "      ", "\u{feff}"][next(4)], lines[a]),
-            }
-        }
-        let mut text = lines.concat();
-        for _ in 0..next(4) {
-            let mut at = next(text.len() + 1);
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            text.insert_str(at, bits[next(bits.len())]);
-        }
-        check(&format!("{name} (round {round})"), &text);
+        let (name, text) = &texts[chance.below(texts.len())];
+        check(&format!("{name} (round {round})"), &mutated::lines(text, &mut chance));
     }
 }
 

@@ -9,5 +9,8 @@ mod layout;
 mod listing;
 mod lsp;
 mod manual;
+#[path = "../mutated/mod.rs"]
+#[allow(dead_code)]
+mod mutated;
 mod program;
 mod scaffold;

@@ -266,7 +266,7 @@ const SETTLED: &[(&str, &str, &str)] = &[
     ("`#` inside texts", "text-block", "# not a comment"),
     ("`${}` in single quotes", "single-quotes-raw", "'${host}'"),
     ("a literal `${`", "dollar", "$${"),
-    ("`\\` in comments", "continuation-comment", "\\\n"),
+    ("`\\` in comments", "hash-inside", "# a comment with \\\n"),
     ("`--` after `exec`", "dashes", "-- curl -c"),
     ("a table inside `for`", "table-in-for", "for"),
     ("blocks without `end`", "block-open", "for"),
@@ -275,7 +275,7 @@ const SETTLED: &[(&str, &str, &str)] = &[
     ("`fewer than` a list", "fewer-than", "fewer than clusters on"),
     ("ports 443 and 8443", "ports", "bound 8443"),
     ("an expectation of before a change", "changes", "apply"),
-    ("names in NFC and NFD", "nfd", "apply"),
+    ("names in NFC and NFD", "nfd", "let "),
     ("a route of what passes as TLS", "route-of-passthrough", "expect route"),
     ("a heredoc that replaces no variables", "heredoc-variables", "<<'"),
 ];

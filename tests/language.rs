@@ -274,7 +274,7 @@ const SETTLED: &[(&str, &str, &str)] = &[
     ("headers after steps", "header-after-step", "namespace"),
     ("`fewer than` a list", "fewer-than", "fewer than clusters on"),
     ("ports 443 and 8443", "ports", "bound 8443"),
-    ("an expectation of before a change", "changes", "apply"),
+    ("an expectation of before a change", "changes", "patch deployment"),
     ("names in NFC and NFD", "nfd", "let "),
     ("a route of what passes as TLS", "route-of-passthrough", "expect route"),
     ("a heredoc that replaces no variables", "heredoc-variables", "<<'"),

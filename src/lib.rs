@@ -17,6 +17,7 @@ pub mod kubernetes;
 pub mod lab;
 pub mod lsp;
 pub mod mesh;
+pub mod message;
 pub mod plan;
 pub mod report;
 pub mod run;

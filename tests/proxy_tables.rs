@@ -8,7 +8,6 @@ use egress_scn::envoy::{Resources, table};
 use egress_scn::mesh::{Compiler, Resource};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
@@ -19,7 +18,7 @@ fn read(path: &Path) -> String {
 }
 
 fn bodies(resources: Vec<Resource>) -> Vec<Value> {
-    resources.into_iter().map(|r| Arc::unwrap_or_clone(r.body)).collect()
+    resources.into_iter().map(|r| r.body.into_value()).collect()
 }
 
 #[test]

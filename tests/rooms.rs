@@ -18,20 +18,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lsp", &["diag", "syntax", "plan", "check", "explain"]),
     ("envoy", &[]),
     ("expect", &["diag", "plan", "envoy"]),
-    ("mesh", &[]),
+    ("message", &[]),
+    ("mesh", &["message"]),
     ("istio", &[]),
     ("cluster", &["diag", "envoy", "mesh"]),
     ("run", &["diag", "plan", "check", "expect", "envoy", "cluster", "mesh", "istio"]),
     ("report", &["diag", "run"]),
-    ("xds", &[]),
+    ("xds", &["message"]),
     ("kubernetes", &[]),
     ("api", &["kubernetes"]),
-    ("lab", &["api", "mesh", "xds", "envoy", "istio"]),
+    ("lab", &["api", "mesh", "message", "xds", "envoy", "istio"]),
 ];
 
 /// Rooms that are pure.
 const NO_IO: &[&str] =
-    &["syntax", "plan", "explain", "scaffold", "expect", "envoy", "mesh", "diag", "istio", "kubernetes"];
+    &["syntax", "plan", "explain", "scaffold", "expect", "envoy", "mesh", "message", "diag", "istio", "kubernetes"];
 
 #[test]
 fn rooms_use_only_the_rooms_they_may() {

@@ -6,7 +6,6 @@ mod istiod;
 
 use egress_scn::xds::{Resource, ResourceType, wire};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// `0.100s` and `0.1s` are one duration, `5` and `5.0` one number; the order of fields says nothing.
 fn normal(value: &Value) -> Value {
@@ -32,7 +31,7 @@ fn every_golden_resource_comes_back_from_protobuf_unchanged() {
     let mut wrong = Vec::new();
     for sent in istiod::all() {
         let of = |kind: ResourceType, list: Vec<Resource>| {
-            list.into_iter().map(move |resource| (kind, Arc::unwrap_or_clone(resource.body)))
+            list.into_iter().map(move |resource| (kind, resource.body.into_value()))
         };
         let resources = sent.resources;
         let bodies = of(ResourceType::Cluster, resources.clusters)

@@ -13,7 +13,6 @@ use crate::xds::wire;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a pod that is not ready is waited for.
@@ -287,7 +286,7 @@ fn camel(body: &mut Value) {
 }
 
 fn of_compiler(generated: Generated) -> Shown {
-    let bodies = |list: Vec<crate::mesh::Resource>| list.into_iter().map(|r| Arc::unwrap_or_clone(r.body)).collect();
+    let bodies = |list: Vec<crate::mesh::Resource>| list.into_iter().map(|r| r.body.into_value()).collect();
     let resources = Resources {
         listeners: bodies(generated.listeners),
         clusters: bodies(generated.clusters),

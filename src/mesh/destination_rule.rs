@@ -107,7 +107,9 @@ impl DestinationRules {
             let rank = |o: &Object| !present(&o.spec()["workloadSelector"]);
             (rank(a), a.order()).cmp(&(rank(b), b.order()))
         });
-        let mut all = Self { root_namespace: mesh.root_namespace.clone(), ..Self::default() };
+        // The rules of one namespace for one host, in the order in which they are first seen.
+        let mut groups: Vec<((String, String), Vec<Given>)> = Vec::new();
+        let mut places: HashMap<(String, String), usize> = HashMap::new();
         for object in sorted {
             let host = resolve_short(text(&object.spec()["host"]), &object.namespace, &mesh.short_name_domain);
             let namespace = object.namespace.clone();
@@ -117,21 +119,47 @@ impl DestinationRules {
                 strings(&object.spec()["exportTo"]).into_iter().collect()
             };
             let has = |name: &str| export_to.contains(name);
-            if export_to.is_empty() || has("*") || has(".") || has(&namespace) {
-                let rules = all.local.entry(namespace.clone()).or_default();
-                merge(rules, &host, DestinationRule::new(object.clone(), export_to.clone()), report);
-            }
+            let local = export_to.is_empty() || has("*") || has(".") || has(&namespace);
             let private = (export_to.is_empty() && mesh.default_destination_rule_export.contains("."))
                 || (export_to.len() == 1 && (has(".") || has(&namespace)));
-            let rules = match private {
-                false => all.exported.entry(namespace.clone()).or_default(),
-                true if namespace == mesh.root_namespace => &mut all.root_local,
-                true => continue,
-            };
-            // A rule merged twice would report its duplicate subsets twice; Istio's metric has one entry a host.
-            merge(rules, &host, DestinationRule::new(object, export_to), report);
+            let key = (namespace, host);
+            let place = *places.entry(key.clone()).or_insert_with(|| {
+                groups.push((key, Vec::new()));
+                groups.len() - 1
+            });
+            groups[place].1.push(Given { object, export_to, local, private });
+        }
+        let mut all = Self { root_namespace: mesh.root_namespace.clone(), ..Self::default() };
+        for ((namespace, host), group) in &groups {
+            all.add(namespace, host, group, report);
         }
         all
+    }
+
+    fn add(&mut self, namespace: &str, host: &str, group: &[Given], report: &Report) {
+        let merged = |of: &dyn Fn(&Given) -> bool| {
+            let mut rules = Vec::new();
+            for given in group.iter().filter(|given| of(given)) {
+                merge(&mut rules, host, given, report);
+            }
+            rules
+        };
+        let put = |into: &mut ByHost, rules: Vec<Arc<DestinationRule>>| {
+            if !rules.is_empty() {
+                into.insert(host.to_owned(), rules);
+            }
+        };
+        let local = merged(&|given| given.local);
+        // Mostly all are seen in both.
+        let exported = match group.iter().all(|given| given.local && !given.private) {
+            true => local.clone(),
+            false => merged(&|given| !given.private),
+        };
+        put(self.local.entry(namespace.to_owned()).or_default(), local);
+        put(self.exported.entry(namespace.to_owned()).or_default(), exported);
+        if namespace == self.root_namespace {
+            put(&mut self.root_local, merged(&|given| given.private));
+        }
     }
 
     /// The rules for a service as a namespace sees them: its own, then the service's, then the root namespace's.
@@ -157,8 +185,27 @@ impl DestinationRules {
     }
 }
 
-fn merge(rules: &mut ByHost, host: &str, incoming: DestinationRule, report: &Report) {
-    let existing = rules.entry(host.to_owned()).or_default();
+/// A rule as it is given, and who sees it.
+struct Given {
+    object: Object,
+    export_to: BTreeSet<String>,
+    /// Its own namespace does.
+    local: bool,
+    /// Nobody else does.
+    private: bool,
+}
+
+impl Given {
+    fn has_selector(&self) -> bool {
+        present(&self.object.spec()["workloadSelector"])
+    }
+
+    fn selector(&self) -> BTreeMap<String, String> {
+        labels(&self.object.spec()["workloadSelector"]["matchLabels"])
+    }
+}
+
+fn merge(existing: &mut Vec<Arc<DestinationRule>>, host: &str, incoming: &Given, report: &Report) {
     let mut separate = true;
     for rule in existing.iter_mut() {
         if rule.export_to != incoming.export_to {
@@ -170,23 +217,23 @@ fn merge(rules: &mut ByHost, host: &str, incoming: DestinationRule, report: &Rep
             continue;
         }
         separate = false;
-        merge_into(Arc::make_mut(rule), &incoming, host, report);
+        merge_into(Arc::make_mut(rule), &incoming.object, host, report);
     }
     if separate {
-        existing.push(Arc::new(incoming));
+        existing.push(Arc::new(DestinationRule::new(incoming.object.clone(), incoming.export_to.clone())));
     }
 }
 
-fn merge_into(rule: &mut DestinationRule, incoming: &DestinationRule, host: &str, report: &Report) {
+fn merge_into(rule: &mut DestinationRule, incoming: &Object, host: &str, report: &Report) {
     let (mut added, mut origins) = (Vec::new(), Vec::new());
-    for (subset, origin) in incoming.subsets().iter().zip(&incoming.subset_origins) {
+    for (index, subset) in list(&incoming.spec()["subsets"]).iter().enumerate() {
         let name = text(&subset["name"]);
         if rule.subset_places.contains_key(name) {
             let message = format!("Duplicate subset {name} found while merging destination rules for {host}");
             report.metric("pilot_destrule_subsets", host, "", &message);
         } else {
             added.push(subset.clone());
-            origins.push(origin.clone());
+            origins.push(incoming.origin(format!("/spec/subsets/{index}")));
         }
     }
     let known = rule.subsets().len();
@@ -194,7 +241,8 @@ fn merge_into(rule: &mut DestinationRule, incoming: &DestinationRule, host: &str
         rule.subset_places.entry(text(&subset["name"]).to_owned()).or_insert(known + place);
     }
     rule.subset_origins.append(&mut origins);
-    let takes_policy = !present(rule.policy()) && present(incoming.policy());
+    let policy = &incoming.spec()["trafficPolicy"];
+    let takes_policy = !present(rule.policy()) && present(policy);
     let mut spec = into_map(std::mem::take(&mut rule.spec));
     match spec.get_mut("subsets") {
         Some(Value::Array(subsets)) => subsets.append(&mut added),
@@ -204,8 +252,8 @@ fn merge_into(rule: &mut DestinationRule, incoming: &DestinationRule, host: &str
         }
     }
     if takes_policy {
-        spec.insert("trafficPolicy".to_owned(), incoming.policy().clone());
-        rule.policy_origin = incoming.policy_origin.clone();
+        spec.insert("trafficPolicy".to_owned(), policy.clone());
+        rule.policy_origin = incoming.origin("/spec");
     }
     rule.spec = Value::Object(spec);
 }

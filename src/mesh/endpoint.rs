@@ -1,5 +1,6 @@
 //! Endpoints: of clusters that hold them, and the load assignments of the others.
 
+use super::Resource;
 use super::cluster::draft::Kind;
 use super::cluster::outbound_name;
 use super::destination_rule::{DestinationRule, subset_policy};
@@ -11,9 +12,10 @@ use super::policy::peer_authentication::Mode;
 use super::registry::endpoint::{Endpoint, Health, canonical_service};
 use super::registry::kubernetes::CLUSTER;
 use super::registry::service::{Port, Service};
-use super::{Origin, Resource};
+use crate::message::MARK;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The endpoints of one service port, or of a subset of it.
@@ -179,45 +181,31 @@ fn lb_endpoint(endpoint: &Endpoint, mtls: bool) -> Value {
 }
 
 /// A cluster that asks for a load assignment: what it is of.
+#[derive(Clone, Copy)]
 struct Asked<'a> {
     service: &'a Arc<Service>,
     port: &'a Port,
-    subset: &'a str,
+    /// `None` for the whole service.
+    subset: Option<&'a Value>,
     for_sni: bool,
 }
 
 /// The load assignments of the clusters that ask for one.
 pub fn build(node: &Node, clusters: &[Resource]) -> Vec<Resource> {
-    let eds: Vec<&Resource> = clusters.iter().filter(|c| text(&c.body["type"]) == Kind::Eds.name()).collect();
-    let wanted: HashSet<&str> = eds.iter().map(|cluster| cluster.name.as_str()).collect();
-    let mut asked: HashMap<String, Asked> = HashMap::new();
-    for service in &node.scope.services {
-        let rule = node.scope.rule(node.proxy, &service.hostname, true);
-        let subsets = rule.map_or(&[][..], |r| r.subsets());
-        for subset in std::iter::once("").chain(subsets.iter().map(|s| text(&s["name"]))) {
-            for port in &service.ports {
-                let host = &service.hostname;
-                let names = [
-                    (outbound_name(port.number, subset, host), false),
-                    (super::cluster::sni_name(port.number, subset, host), true),
-                ];
-                for (name, for_sni) in names.into_iter().filter(|(name, _)| wanted.contains(name.as_str())) {
-                    asked.entry(name).or_insert(Asked { service, port, subset, for_sni });
-                }
-            }
-        }
-    }
+    let eds: Vec<&Resource> = clusters.iter().filter(|c| text(&c.body.shape()["type"]) == Kind::Eds.name()).collect();
+    let all = OnceCell::new();
     let mut out = Vec::with_capacity(eds.len());
     // Clusters of one service stand together.
     let mut lent: Option<Pieces> = None;
     for cluster in eds {
-        let Some(asked) = asked.get(&cluster.name) else { continue };
+        let asked = asked_by_name(node, &cluster.name)
+            .unwrap_or_else(|| all.get_or_init(|| all_asked(node)).get(&cluster.name).copied());
+        let Some(asked) = asked else { continue };
         let rule = node.scope.rule(node.proxy, &asked.service.hostname, true);
-        let mut memo = node.memo.borrow_mut();
         if let Some(of_another) = lent.take_if(|pieces| pieces.hostname() != asked.service.hostname) {
-            memo.give_back(of_another);
+            node.memo.borrow_mut().give_back(of_another);
         }
-        let pieces = lent.get_or_insert_with(|| memo.lend(node, asked.service, rule));
+        let pieces = lent.get_or_insert_with(|| node.memo.borrow_mut().lend(node, asked.service, rule));
         out.extend(kept_assignment(node, cluster, asked, rule.map(|r| &**r), pieces));
     }
     if let Some(pieces) = lent {
@@ -226,22 +214,86 @@ pub fn build(node: &Node, clusters: &[Resource]) -> Vec<Resource> {
     out
 }
 
+/// What a cluster is of, by the parts of its name. The outer `None`: the name does not tell.
+fn asked_by_name<'a>(node: &'a Node, name: &str) -> Option<Option<Asked<'a>>> {
+    let for_sni = name.starts_with("outbound_.");
+    let separator = if for_sni { "_." } else { "|" };
+    let mut parts = name.split(separator);
+    let ("outbound", port, subset, host) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?) else {
+        return None;
+    };
+    let number = port.parse().ok()?;
+    if parts.next().is_some() {
+        return None;
+    }
+    let find = || {
+        let service = node.scope.service(host)?;
+        let port = service.port(number)?;
+        let subset = match subset {
+            "" => None,
+            name => Some(node.scope.rule(node.proxy, host, true)?.subset(name)?),
+        };
+        Some(Asked { service, port, subset, for_sni })
+    };
+    Some(find())
+}
+
+/// What any cluster of the services in scope would be of, by its name.
+fn all_asked<'a>(node: &'a Node) -> HashMap<String, Asked<'a>> {
+    let mut asked = HashMap::new();
+    for service in &node.scope.services {
+        let rule = node.scope.rule(node.proxy, &service.hostname, true);
+        let subsets = rule.map_or(&[][..], |r| r.subsets());
+        for subset in std::iter::once(None).chain(subsets.iter().map(Some)) {
+            let name = subset.map_or("", |s| text(&s["name"]));
+            let subset = subset.filter(|_| !name.is_empty());
+            for port in &service.ports {
+                let host = &service.hostname;
+                let names = [
+                    (outbound_name(port.number, name, host), false),
+                    (super::cluster::sni_name(port.number, name, host), true),
+                ];
+                for (name, for_sni) in names {
+                    asked.entry(name).or_insert(Asked { service, port, subset, for_sni });
+                }
+            }
+        }
+    }
+    asked
+}
+
 fn kept_assignment(
     node: &Node,
     cluster: &Resource,
-    asked: &Asked,
+    asked: Asked,
     rule: Option<&DestinationRule>,
     pieces: &mut Pieces,
 ) -> Option<Resource> {
     let Asked { service, port, subset, for_sni } = asked;
-    let what = if *for_sni { What::SniAssignment } else { What::Assignment };
-    pieces.get(&node.push.report, what, port.number, subset, Some(&cluster.origins), || {
-        let locator = Locator::new(node, service, port, subset, rule);
-        Some(assignment(&locator, &cluster.name, *for_sni, &cluster.origins))
+    let what = if for_sni { What::SniAssignment } else { What::Assignment };
+    let report = &node.push.report;
+    let name = subset.map_or("", |s| text(&s["name"]));
+    let make = |cluster: &str| {
+        let locator = Locator::new(node, service, port, name, rule);
+        assignment(&locator, cluster, for_sni)
+    };
+    let marked = if for_sni { super::cluster::sni_name } else { outbound_name };
+    let filled = subset.and_then(|subset| {
+        pieces.filled(report, what, port.number, subset, || Some(make(&marked(port.number, MARK, &service.hostname))))
+    });
+    if let Some(body) = filled {
+        return Some(Resource { name: cluster.name.clone(), body, origins: cluster.origins.clone() });
+    }
+    pieces.get(report, what, port.number, name, Some(&cluster.origins), || {
+        Some(Resource {
+            name: cluster.name.clone(),
+            body: make(&cluster.name).into(),
+            origins: cluster.origins.clone(),
+        })
     })
 }
 
-fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &Arc<[Origin]>) -> Resource {
+fn assignment(locator: &Locator, cluster: &str, for_sni: bool) -> Value {
     let mut groups = localities(locator, cluster, locator.for_assignment());
     if for_sni {
         keep_mtls(&mut groups);
@@ -251,7 +303,7 @@ fn assignment(locator: &Locator, cluster: &str, for_sni: bool, origins: &Arc<[Or
     let endpoints = apply(locator.node, groups, &setting, forced || present(&policy["outlierDetection"]));
     let mut body = super::json::into_map(message! {"clusterName": cluster});
     super::json::put(&mut body, "endpoints", Value::Array(endpoints));
-    Resource { name: cluster.to_owned(), body: Arc::new(Value::Object(body)), origins: origins.clone() }
+    Value::Object(body)
 }
 
 /// Traffic passed through by SNI is mutual TLS: only endpoints that accept it are of use.

@@ -64,7 +64,7 @@ fn gateway(ingress: &Object, mesh: &MeshConfig) -> Value {
         ("", service) => service,
         (selector, _) => selector,
     };
-    let Object { name, namespace, .. } = ingress;
+    let (name, namespace) = (&ingress.name, &ingress.namespace);
     let mut servers = Vec::new();
     for (index, tls) in list(&ingress.spec()["tls"]).iter().enumerate() {
         if !text(&tls["secretName"]).is_empty() {

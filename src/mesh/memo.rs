@@ -4,6 +4,7 @@
 
 use super::Resource;
 use super::destination_rule::DestinationRule;
+use super::json::{fields, text};
 use super::mesh_config::MeshConfig;
 use super::node::Node;
 use super::policy::peer_authentication::PeerAuthentications;
@@ -11,6 +12,8 @@ use super::registry::endpoint::Endpoint;
 use super::registry::service::Service;
 use super::report::{Event, Report};
 use super::{Origin, Proxy};
+use crate::message::{Body, Template};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -68,8 +71,19 @@ impl Memo {
             rule: rule.cloned(),
         };
         let before = self.before.remove(&service.hostname).filter(|pieces| pieces.basis.same_but_subsets(&basis));
-        let (old_rule, old) = before.map_or((None, HashMap::new()), |pieces| (pieces.basis.rule, pieces.now));
-        Pieces { basis, old_rule, old, now: HashMap::new() }
+        let mut pieces = Pieces {
+            basis,
+            old_rule: None,
+            old: HashMap::new(),
+            now: HashMap::new(),
+            kinds: Vec::new(),
+            templates: HashMap::new(),
+        };
+        if let Some(before) = before {
+            (pieces.old_rule, pieces.old) = (before.basis.rule, before.now);
+            (pieces.kinds, pieces.templates) = (before.kinds, before.templates);
+        }
+        pieces
     }
 
     pub fn give_back(&mut self, pieces: Pieces) {
@@ -119,6 +133,9 @@ struct Piece {
     said: Vec<Event>,
 }
 
+/// Subsets beyond this many kinds get no templates.
+const KINDS: usize = 16;
+
 /// The pieces of one service.
 #[derive(Debug)]
 pub struct Pieces {
@@ -126,11 +143,46 @@ pub struct Pieces {
     old_rule: Option<Arc<DestinationRule>>,
     old: HashMap<Key, Piece>,
     now: HashMap<Key, Piece>,
+    /// Subsets that differ in more than their names, the first of each kind.
+    kinds: Vec<Value>,
+    /// By port and place in `kinds`. They depend on the basis and the subset's kind alone, so they last as long.
+    templates: HashMap<(u32, usize, What), Option<Arc<Template>>>,
 }
 
 impl Pieces {
     pub fn hostname(&self) -> &str {
         &self.basis.service.hostname
+    }
+
+    /// The body of a subset's piece, from a template that all subsets share that differ in their names alone. `make` is
+    /// told a name to use; what it makes may depend on it only in strings that contain it. `None` where there is no
+    /// such template: for too many kinds of subsets, or when the making has something to say.
+    pub fn filled(
+        &mut self,
+        report: &Report,
+        what: What,
+        port: u32,
+        subset: &Value,
+        make: impl FnOnce() -> Option<Value>,
+    ) -> Option<Body> {
+        let same = |kind: &Value| {
+            let but_name = |of| fields(of).filter(|(key, _)| *key != "name");
+            but_name(kind).eq(but_name(subset))
+        };
+        let kind = match self.kinds.iter().position(same) {
+            Some(kind) => kind,
+            None if self.kinds.len() == KINDS => return None,
+            None => {
+                self.kinds.push(subset.clone());
+                self.kinds.len() - 1
+            }
+        };
+        let template = self.templates.entry((port, kind, what)).or_insert_with(|| {
+            let mark = report.mark();
+            let made = make();
+            if report.retract(mark) { None } else { made.and_then(Template::new).map(Arc::new) }
+        });
+        Some(Body::filled(template.clone()?, text(&subset["name"])))
     }
 
     /// The piece as it was made before, or made now. `origins`: those of the cluster that an assignment is for.

@@ -38,6 +38,7 @@ mod tls;
 mod tracing;
 mod virtual_service;
 
+use crate::message::Body;
 pub use compiler::Compiler;
 pub use difference::{Change, changes};
 use serde_json::Value;
@@ -89,13 +90,13 @@ pub struct Origin {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     pub name: String,
-    pub body: Arc<Value>,
+    pub body: Body,
     pub origins: Arc<[Origin]>,
 }
 
 impl Resource {
     pub fn new(name: impl Into<String>, body: Value, origins: Vec<Origin>) -> Self {
-        Self { name: name.into(), body: Arc::new(body), origins: origins.into() }
+        Self { name: name.into(), body: body.into(), origins: origins.into() }
     }
 }
 

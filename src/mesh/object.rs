@@ -1,14 +1,18 @@
 //! A Kubernetes object with the metadata that config generation needs, and the order in which Istio reads them.
 
 use super::Origin;
-use super::json::{labels, message, text};
+use super::json::{fields, labels, message, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
-/// One object of the world.
+/// One object of the world. Cheap to clone, and to compare with its clones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
+pub struct Object(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parts {
     pub kind: String,
     pub namespace: String,
     pub name: String,
@@ -17,33 +21,56 @@ pub struct Object {
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub body: Arc<Value>,
+    /// Which of the body's fields is the spec.
+    spec: Option<usize>,
+}
+
+impl Deref for Object {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl Object {
     /// The object's metadata; `None` when it has no kind or name.
     pub fn read(body: &Arc<Value>) -> Option<Self> {
-        let (kind, meta) = (text(&body["kind"]), &body["metadata"]);
-        let name = text(&meta["name"]);
+        let kind = text(&body["kind"]);
+        let (mut name, mut namespace, mut created) = ("", "", "");
+        let (mut own_labels, mut annotations) = (BTreeMap::new(), BTreeMap::new());
+        for (key, value) in fields(&body["metadata"]) {
+            match key.as_str() {
+                "name" => name = text(value),
+                "namespace" => namespace = text(value),
+                "creationTimestamp" => created = text(value),
+                "labels" => own_labels = labels(value),
+                "annotations" => annotations = labels(value),
+                _ => {}
+            }
+        }
         if kind.is_empty() || name.is_empty() {
             return None;
         }
-        let namespace = match text(&meta["namespace"]) {
+        let namespace = match namespace {
             "" if !matches!(kind, "Namespace" | "Node" | "IngressClass") => "default",
             namespace => namespace,
         };
-        Some(Self {
+        Some(Self(Arc::new(Parts {
             kind: kind.to_owned(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
-            created: text(&meta["creationTimestamp"]).to_owned(),
-            labels: labels(&meta["labels"]),
-            annotations: labels(&meta["annotations"]),
+            created: created.to_owned(),
+            labels: own_labels,
+            annotations,
             body: body.clone(),
-        })
+            spec: fields(body).position(|(key, _)| key == "spec"),
+        })))
     }
 
     pub fn spec(&self) -> &Value {
-        &self.body["spec"]
+        // By place: looking a field up by its name costs a hash, and the spec is asked for all the time.
+        self.spec.and_then(|place| self.body.as_object()?.values().nth(place)).unwrap_or(&Value::Null)
     }
 
     pub fn origin(&self, pointer: impl Into<String>) -> Origin {

@@ -1,7 +1,7 @@
 //! Everything that does not depend on the proxy: objects by kind, registry and indexes. Built once for a world.
 
 use super::destination_rule::DestinationRules;
-use super::json::{labels, labels_match, list, text};
+use super::json::{fields, labels, labels_match, list, text};
 use super::mesh_config::MeshConfig;
 use super::object::Object;
 use super::policy::peer_authentication::{Mode, PeerAuthentications};
@@ -12,6 +12,7 @@ use super::report::{Event, Report};
 use super::virtual_service::VirtualServices;
 use super::{Proxy, ProxyType, Settings, World};
 use serde_json::Value;
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub struct Push {
     pub inputs: Inputs,
     /// What reading the registry, VirtualServices and DestinationRules had to say.
     said: [Vec<Event>; 3],
+    read: Read,
 }
 
 /// All that a compile depends on, to tell whether it must be done again.
@@ -109,9 +111,39 @@ const KINDS: &[(&str, &str)] = &[
 ];
 
 fn is_read(object: &Value) -> bool {
-    let api = text(&object["apiVersion"]);
+    let (mut kind, mut api) = ("", "");
+    for (key, value) in fields(object) {
+        match key.as_str() {
+            "kind" => kind = text(value),
+            "apiVersion" => api = text(value),
+            _ => {}
+        }
+    }
     let group = api.split_once('/').map_or("", |(group, _)| group);
-    KINDS.iter().any(|(kind, of)| *kind == text(&object["kind"]) && *of == group)
+    KINDS.contains(&(kind, group))
+}
+
+/// The world's objects that are read, beside their bodies, in the world's order.
+type Read = Vec<(Arc<Value>, Option<Object>)>;
+
+/// Reads objects; those whose body is the same as in the world before are taken over.
+fn read(world: &World, before: Option<&Read>) -> Read {
+    let none = Vec::new();
+    let before = before.unwrap_or(&none);
+    // Most stand where they stood.
+    let by_address: LazyCell<HashMap<*const Value, &Option<Object>>, _> =
+        LazyCell::new(|| before.iter().map(|(body, object)| (Arc::as_ptr(body), object)).collect());
+    let one = |(place, body): (usize, &Arc<Value>)| {
+        let same = before.get(place).filter(|(old, _)| Arc::ptr_eq(old, body)).map(|(_, object)| object);
+        let moved = || by_address.get(&Arc::as_ptr(body)).copied();
+        let object = match if before.is_empty() { None } else { same.or_else(moved) } {
+            Some(object) => object.clone(),
+            None if is_read(body) => Object::read(body),
+            None => None,
+        };
+        (body.clone(), object)
+    };
+    world.objects.iter().enumerate().map(one).collect()
 }
 
 impl Push {
@@ -122,8 +154,12 @@ impl Push {
             mesh.short_name_domain.clear();
         }
         let mut objects: Objects = HashMap::new();
-        for object in world.objects.iter().filter(|o| is_read(o)).filter_map(Object::read) {
-            objects.entry(object.kind.clone()).or_default().push(object);
+        let read = read(world, before.map(|before| &before.read));
+        for object in read.iter().filter_map(|(_, object)| object.as_ref()) {
+            match objects.get_mut(&object.kind) {
+                Some(of_kind) => of_kind.push(object.clone()),
+                None => drop(objects.insert(object.kind.clone(), vec![object.clone()])),
+            }
         }
         discover(&mut objects, &mesh);
         super::ingress::convert(&mut objects, &mesh);
@@ -173,6 +209,7 @@ impl Push {
             report,
             inputs,
             said: [of_registry, of_virtual_services, of_destination_rules],
+            read,
         }
     }
 

@@ -44,6 +44,14 @@ impl Report {
         self.events.borrow().get(mark..).unwrap_or_default().to_vec()
     }
 
+    /// Takes back what was said since a place; tells whether there was anything.
+    pub fn retract(&self, mark: usize) -> bool {
+        let mut events = self.events.borrow_mut();
+        let some = events.len() > mark;
+        events.truncate(mark);
+        some
+    }
+
     /// Says what was said when something was made that is now taken over.
     pub fn say_again(&self, events: &[Event]) {
         self.events.borrow_mut().extend_from_slice(events);

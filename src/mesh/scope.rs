@@ -11,7 +11,7 @@ use super::registry::service::{Port, Registry, Service};
 use super::virtual_service::VirtualService;
 use super::{Origin, Proxy, ProxyType};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// One `egress` of a Sidecar, or the default one that imports all.
@@ -168,16 +168,23 @@ impl Scope {
             for service in &listener.services {
                 self.add(service.clone());
             }
+            // Thousands may send to the same place, such as an egress gateway.
+            let mut known = HashSet::new();
             for virtual_service in &listener.virtual_services {
-                for (host, ports) in virtual_service.destinations(&self.namespace) {
-                    let Some(found) = best_service(push, &host, &self.namespace) else { continue };
+                for destination in virtual_service.destinations(&self.namespace) {
+                    if known.contains(&destination) {
+                        continue;
+                    }
+                    let (host, ports) = &destination;
+                    let Some(found) = best_service(push, host, &self.namespace) else { continue };
                     let limited = if port_matched(&listener.spec) {
                         with_listener_port(&found, &listener.spec)
                     } else {
-                        with_destination_ports(push, &found, &ports)
+                        with_destination_ports(push, &found, ports)
                     };
                     if let Some(service) = limited {
                         self.add(service);
+                        known.insert(destination);
                     }
                 }
             }

@@ -10,11 +10,28 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// One rule of `http`, `tls` or `tcp`, and where it was written.
+/// One rule of `http`, `tls` or `tcp`, and where it was written. Hosts of destinations are full names; gateways of
+/// matches are only in `http`.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    pub spec: Value,
+    spec: Spec,
     pub origin: Origin,
+}
+
+#[derive(Debug, Clone)]
+enum Spec {
+    Own(Value),
+    /// As it stands in an object: in which field, and which of its elements.
+    In(Object, &'static str, usize),
+}
+
+impl Rule {
+    pub fn spec(&self) -> &Value {
+        match &self.spec {
+            Spec::Own(spec) => spec,
+            Spec::In(object, field, index) => &object.spec()[field][index],
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -45,15 +62,15 @@ impl VirtualService {
             }
         };
         for rule in &self.http {
-            if !namespace.is_empty() && !reachable_from(&rule.spec, namespace) {
+            if !namespace.is_empty() && !reachable_from(rule.spec(), namespace) {
                 continue;
             }
-            list(&rule.spec["route"]).iter().for_each(|r| add(&r["destination"]));
-            add(&rule.spec["mirror"]);
-            list(&rule.spec["mirrors"]).iter().for_each(|m| add(&m["destination"]));
+            list(&rule.spec()["route"]).iter().for_each(|r| add(&r["destination"]));
+            add(&rule.spec()["mirror"]);
+            list(&rule.spec()["mirrors"]).iter().for_each(|m| add(&m["destination"]));
         }
         for rule in self.tcp.iter().chain(&self.tls) {
-            list(&rule.spec["route"]).iter().for_each(|r| add(&r["destination"]));
+            list(&rule.spec()["route"]).iter().for_each(|r| add(&r["destination"]));
         }
         out
     }
@@ -149,21 +166,34 @@ fn resolve(
             gateways.iter().map(|g| resolve_gateway(g, &object.namespace)).collect()
         },
         http: http_rules(object, delegates, mesh, report),
-        tls: rules(object, "tls", mesh),
-        tcp: rules(object, "tcp", mesh),
+        tls: connection_rules(object, "tls", mesh),
+        tcp: connection_rules(object, "tcp", mesh),
         object: object.clone(),
     }
 }
 
 fn rules(object: &Object, field: &str, mesh: &MeshConfig) -> Vec<Rule> {
-    list(&object.spec()[field])
-        .iter()
-        .enumerate()
-        .map(|(i, rule)| Rule {
-            spec: resolve_rule(rule, &object.namespace, mesh),
-            origin: object.origin(format!("/spec/{field}/{i}")),
-        })
-        .collect()
+    let read = |(index, rule): (usize, &Value)| Rule {
+        spec: Spec::Own(resolve_rule(rule, &object.namespace, mesh)),
+        origin: object.origin(format!("/spec/{field}/{index}")),
+    };
+    list(&object.spec()[field]).iter().enumerate().map(read).collect()
+}
+
+/// Rules of connections. There are thousands, so they are copied only when a host in them is short.
+fn connection_rules(object: &Object, field: &'static str, mesh: &MeshConfig) -> Vec<Rule> {
+    let is_full = |route: &Value| {
+        let host = text(&route["destination"]["host"]);
+        resolve_short(host, &object.namespace, &mesh.short_name_domain) == host
+    };
+    let read = |(index, rule): (usize, &Value)| Rule {
+        spec: match list(&rule["route"]).iter().all(is_full) {
+            true => Spec::In(object.clone(), field, index),
+            false => Spec::Own(resolve_rule(rule, &object.namespace, mesh)),
+        },
+        origin: object.origin(format!("/spec/{field}/{index}")),
+    };
+    list(&object.spec()[field]).iter().enumerate().map(read).collect()
 }
 
 /// The rule with full host names and gateways.
@@ -204,7 +234,7 @@ fn http_rules(
 ) -> Vec<Rule> {
     let mut out = Vec::new();
     for root in rules(object, "http", mesh) {
-        let delegate = &root.spec["delegate"];
+        let delegate = &root.spec()["delegate"];
         if !present(delegate) {
             out.push(root);
             continue;
@@ -230,8 +260,8 @@ fn http_rules(
             continue;
         }
         for rule in rules(found, "http", mesh) {
-            if let Some(spec) = merge_rule(&root.spec, &rule.spec, report) {
-                out.push(Rule { spec, origin: rule.origin });
+            if let Some(spec) = merge_rule(root.spec(), rule.spec(), report) {
+                out.push(Rule { spec: Spec::Own(spec), origin: rule.origin });
             }
         }
     }

@@ -13,6 +13,7 @@ mod resource;
 mod server;
 mod status;
 mod subscription;
+mod template;
 pub mod wire;
 
 pub use resource::{Resource, ResourceType, Resources};

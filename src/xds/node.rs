@@ -295,7 +295,7 @@ mod tests {
         for (key, value) in more.as_object().into_iter().flatten() {
             body[key] = value.clone();
         }
-        Resource { name: name.to_string(), body: Arc::new(body) }
+        Resource { name: name.to_string(), body: body.into() }
     }
 
     fn eds_cluster(name: &str, timeout: &str) -> Resource {
@@ -424,7 +424,7 @@ mod tests {
         let mut pair = settled();
         assert!(pair.set(world(&["a"], "1s")).is_empty());
         let mut changed = world(&["a"], "1s");
-        Arc::make_mut(&mut changed.endpoints[0].body)["endpoints"] = json!([{"priority": 1}]);
+        changed.endpoints[0].body.make_mut()["endpoints"] = json!([{"priority": 1}]);
         assert_eq!(told(&pair.set(changed)), [(Endpoint, 1)]);
     }
 

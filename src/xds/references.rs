@@ -1,6 +1,7 @@
 //! The names by which one resource refers to others: what Envoy will ask for after it took it.
 
 use super::resource::ResourceType;
+use crate::message::MARK;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -25,6 +26,16 @@ impl References {
             found.search(body);
         }
         found
+    }
+
+    /// Those of a template, for one of the bodies that it is filled for.
+    pub fn fill(&self, text: &str) -> References {
+        let fill = |name: &String| name.replace(MARK, text);
+        References {
+            endpoints: self.endpoints.as_ref().map(fill),
+            routes: self.routes.iter().map(fill).collect(),
+            secrets: self.secrets.iter().map(fill).collect(),
+        }
     }
 
     fn search(&mut self, body: &Value) {

@@ -1,8 +1,9 @@
 //! Resources as a control plane offers them, and as the server keeps them: encoded once.
 
 use super::references::References;
-use super::wire::{self, Any, WireError};
-use serde_json::Value;
+use super::template::Templates;
+use super::wire::{Any, WireError};
+use crate::message::Body;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,7 +56,7 @@ impl ResourceType {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     pub name: String,
-    pub body: Arc<Value>,
+    pub body: Body,
 }
 
 /// All that one node should have. The order of clusters and listeners is kept.
@@ -86,18 +87,18 @@ impl Resources {
 pub(super) struct Entry {
     pub name: String,
     pub id: u64,
-    pub body: Arc<Value>,
+    pub body: Body,
     pub encoded: Any,
     pub references: References,
 }
 
 impl Entry {
-    fn new(kind: ResourceType, resource: Resource) -> Result<Entry, WireError> {
+    fn new(kind: ResourceType, resource: Resource, templates: &mut Templates) -> Result<Entry, WireError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let encoded = wire::encode_as(kind.type_url(), &resource.body)?;
+        let (encoded, references) = templates.encode(kind, &resource)?;
         Ok(Entry {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            references: References::of(kind, &resource.name, &resource.body),
+            references,
             name: resource.name,
             body: resource.body,
             encoded,
@@ -118,12 +119,13 @@ impl Set {
     pub fn new(kind: ResourceType, resources: Vec<Resource>, before: &Set) -> (Set, Vec<String>) {
         let mut set = Set::default();
         let mut refused = Vec::new();
+        let mut templates = Templates::default();
         for resource in resources {
             let entry = match before.by_name.get(&resource.name).filter(|entry| entry.body == resource.body) {
                 Some(entry) => entry.clone(),
                 None => {
                     let name = resource.name.clone();
-                    match Entry::new(kind, resource) {
+                    match Entry::new(kind, resource, &mut templates) {
                         Ok(entry) => Arc::new(entry),
                         Err(error) => {
                             refused.push(format!("{name:?} has no protobuf form: {error}"));

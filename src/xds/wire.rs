@@ -2,17 +2,12 @@
 //! them, and the protobuf bytes that Envoy reads. Driven by the descriptors compiled from `proto/`;
 //! nothing is encoded by hand. May not know what a resource means.
 
+use crate::message::descriptors;
 use bytes::Bytes;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use serde::de::DeserializeSeed as _;
 use serde_json::Value;
-use std::sync::LazyLock;
-
-static DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/envoy.bin"));
-
-static POOL: LazyLock<Result<DescriptorPool, String>> =
-    LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).map_err(|error| error.to_string()));
 
 /// `google.protobuf.Any`: a type URL and the encoded message.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -84,7 +79,7 @@ pub fn check_message(name: &str, body: &Value) -> Result<(), WireError> {
 
 fn descriptor(name: &str) -> Result<MessageDescriptor, WireError> {
     let failed = |cause: &str| WireError { type_name: name.to_string(), cause: cause.to_string() };
-    let pool = POOL.as_ref().map_err(|error| failed(error))?;
+    let pool = descriptors::pool().map_err(failed)?;
     pool.get_message_by_name(name).ok_or_else(|| failed("this program knows no such message (proto/roots.txt)"))
 }
 

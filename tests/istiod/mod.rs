@@ -5,7 +5,6 @@
 use egress_scn::xds::{Resource, Resources};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const BASE: &str = "01-base-registry-only";
 
@@ -68,7 +67,7 @@ fn of_case(file: &Path, base: &Value) -> Vec<Sent> {
             entries
                 .map(|(name, body)| {
                     let body = if body.is_null() { &base["proxies"][proxy][kind][name] } else { body };
-                    Resource { name: name.clone(), body: Arc::new(body.clone()) }
+                    Resource { name: name.clone(), body: body.clone().into() }
                 })
                 .collect()
         };
@@ -90,7 +89,7 @@ fn of_dump(file: &Path) -> Sent {
         let entries = dump["configs"].as_array().unwrap().iter().filter_map(|part| part[list].as_array()).flatten();
         entries
             .map(|entry| entry.pointer(at).unwrap().clone())
-            .map(|body| Resource { name: body[name].as_str().unwrap().to_string(), body: Arc::new(body) })
+            .map(|body| Resource { name: body[name].as_str().unwrap().to_string(), body: body.into() })
             .collect()
     };
     let resources = Resources {

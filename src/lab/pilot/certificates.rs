@@ -4,6 +4,7 @@
 use super::store::Store;
 use crate::lab::authority::{Authority, Leaf};
 use crate::mesh::Proxy;
+use crate::message::Body;
 use crate::xds::{Resource, ResourceType};
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -68,10 +69,16 @@ impl Certificates {
 }
 
 /// The names of secrets that generated resources refer to.
-pub fn named_in<'a>(bodies: impl Iterator<Item = &'a Value>) -> BTreeSet<String> {
+pub fn named_in<'a>(bodies: impl Iterator<Item = &'a Body>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
+    let mut before: *const Value = std::ptr::null();
     for body in bodies {
-        search(body, &mut names);
+        // No secret is named after what differs between bodies of one template, and they stand together.
+        let shape = body.shape();
+        if !std::ptr::eq(shape, before) {
+            search(shape, &mut names);
+            before = shape;
+        }
     }
     names
 }
@@ -132,7 +139,7 @@ pub fn certificate(name: &str, chain_pem: &str, key_pem: &str) -> Resource {
         "name": name,
         "tlsCertificate": {"certificateChain": {"inlineString": chain_pem}, "privateKey": {"inlineString": key_pem}},
     });
-    Resource { name: name.to_string(), body: Arc::new(body) }
+    Resource { name: name.to_string(), body: body.into() }
 }
 
 pub fn authorities(name: &str, pem: &str) -> Resource {
@@ -141,7 +148,7 @@ pub fn authorities(name: &str, pem: &str) -> Resource {
         "name": name,
         "validationContext": {"trustedCa": {"inlineString": pem}},
     });
-    Resource { name: name.to_string(), body: Arc::new(body) }
+    Resource { name: name.to_string(), body: body.into() }
 }
 
 #[cfg(test)]
@@ -170,6 +177,6 @@ mod tests {
     #[test]
     fn names_are_found_wherever_they_stand() {
         let body = json!({"a": [{"x": {"name": "kubernetes://c", "sdsConfig": {}}}], "name": "not this"});
-        assert_eq!(named_in([&body].into_iter()), BTreeSet::from(["kubernetes://c".to_string()]));
+        assert_eq!(named_in([&Body::from(body)].into_iter()), BTreeSet::from(["kubernetes://c".to_string()]));
     }
 }

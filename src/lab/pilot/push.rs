@@ -260,7 +260,7 @@ impl Pusher {
 
     fn set(&mut self, id: &str, generated: Generated) {
         let Some(connected) = self.proxies.get_mut(id) else { return };
-        let bodies = generated.clusters.iter().chain(&generated.listeners).map(|resource| &*resource.body);
+        let bodies = generated.clusters.iter().chain(&generated.listeners).map(|resource| &resource.body);
         let names = named_in(bodies);
         let secrets = match self.certificates.secrets(&self.store, &connected.proxy, &names) {
             Ok(secrets) => secrets,

@@ -34,14 +34,13 @@ pub fn build(node: &Node, gateway_passes_through: bool) -> Vec<Resource> {
         out.extend(outbound::build_sni(node));
     }
     let mut out = node.patches.clusters(node, out);
-    let mut seen = HashSet::new();
-    out.retain(|resource| {
-        let first = seen.insert(resource.name.clone());
-        if !first {
-            let message = format!("Duplicate cluster {} found while pushing CDS", resource.name);
-            node.push.report.metric("pilot_duplicate_envoy_clusters", &resource.name, &node.id(), &message);
-        }
-        first
-    });
+    let mut seen = HashSet::with_capacity(out.len());
+    let duplicates: Vec<usize> =
+        out.iter().enumerate().filter(|(_, resource)| !seen.insert(resource.name.as_str())).map(|(at, _)| at).collect();
+    for at in duplicates.into_iter().rev() {
+        let name = out.remove(at).name;
+        let message = format!("Duplicate cluster {name} found while pushing CDS");
+        node.push.report.metric("pilot_duplicate_envoy_clusters", &name, &node.id(), &message);
+    }
     out
 }

@@ -12,7 +12,9 @@ use crate::mesh::protocol::Protocol;
 use crate::mesh::registry::service::{Port, Registry, Resolution, Service};
 use crate::mesh::stat_name::{self, Subject};
 use crate::mesh::{Origin, Resource};
+use crate::message::MARK;
 use serde_json::{Map, Value, json};
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 pub fn build(node: &Node) -> Vec<Resource> {
@@ -40,8 +42,10 @@ pub fn build_sni(node: &Node) -> Vec<Resource> {
 fn of_service(node: &Node, service: &Arc<Service>, sni: bool, out: &mut Vec<Resource>) {
     let rule = node.scope.rule(node.proxy, &service.hostname, true);
     let mut pieces = node.memo.borrow_mut().lend(node, service, rule);
+    let subsets = rule.map_or(0, |rule| rule.subsets().len());
+    let origins: Vec<OnceCell<Arc<[Origin]>>> = vec![OnceCell::new(); subsets];
     for port in ports_of(service) {
-        Ports { node, service, port, rule, sni }.build(&mut pieces, out);
+        Ports { node, service, port, rule, sni, origins: &origins }.build(&mut pieces, out);
     }
     node.memo.borrow_mut().give_back(pieces);
 }
@@ -67,6 +71,8 @@ struct Ports<'a> {
     port: &'a Port,
     rule: Option<&'a Arc<DestinationRule>>,
     sni: bool,
+    /// Of each subset's clusters, the same for every port.
+    origins: &'a [OnceCell<Arc<[Origin]>>],
 }
 
 impl Ports<'_> {
@@ -88,9 +94,19 @@ impl Ports<'_> {
             // A name means the first subset that has it; what another one of that name becomes is made anew.
             if name.is_empty() || rule.subset_place(name) != Some(index) {
                 out.extend(self.subset(rule, index, subset));
-            } else {
-                out.extend(pieces.get(report, what, port, name, None, || self.subset(rule, index, subset)));
+                continue;
             }
+            // Endpoints in the cluster itself may be chosen by the subset's labels.
+            let holds_endpoints = matches!(self.subset_kind(subset), Kind::StrictDns | Kind::LogicalDns);
+            let make = || self.subset_draft(rule, MARK, subset).map(Draft::build);
+            let filled = if holds_endpoints { None } else { pieces.filled(report, what, port, subset, make) };
+            out.extend(match filled {
+                Some(body) => {
+                    let origins = self.origins[index].get_or_init(|| self.subset_origins(rule, index).into()).clone();
+                    Some(Resource { name: self.name(name), body, origins })
+                }
+                None => pieces.get(report, what, port, name, None, || self.subset(rule, index, subset)),
+            });
         }
     }
 
@@ -133,13 +149,29 @@ impl Ports<'_> {
     }
 
     fn subset(&self, rule: &DestinationRule, index: usize, subset: &Value) -> Option<Resource> {
-        let name = text(&subset["name"]);
-        let own = &subset["trafficPolicy"];
-        let kind = match text(&own["loadBalancer"]["simple"]) {
+        let draft = self.subset_draft(rule, text(&subset["name"]), subset)?;
+        Some(Resource::new(draft.name.clone(), draft.build(), self.subset_origins(rule, index)))
+    }
+
+    fn subset_kind(&self, subset: &Value) -> Kind {
+        match text(&subset["trafficPolicy"]["loadBalancer"]["simple"]) {
             "PASSTHROUGH" => Kind::OriginalDst,
             _ => kind_of(self.node, self.service),
-        };
-        let mut draft = self.draft(name, kind)?;
+        }
+    }
+
+    fn subset_origins(&self, rule: &DestinationRule, index: usize) -> Vec<Origin> {
+        let mut origins = self.origins();
+        origins.extend(rule.subset_origins.get(index).cloned());
+        if present(rule.policy()) {
+            origins.push(rule.policy_origin.clone());
+        }
+        origins
+    }
+
+    fn subset_draft(&self, rule: &DestinationRule, name: &str, subset: &Value) -> Option<Draft> {
+        let own = &subset["trafficPolicy"];
+        let mut draft = self.draft(name, self.subset_kind(subset))?;
         let policy = subset_policy(&self.policy(), own, self.port.number);
         apply_traffic_policy(self.node, &mut draft, &policy, &self.purpose(name, own));
         apply_eds(&mut draft);
@@ -147,12 +179,7 @@ impl Ports<'_> {
         metadata.insert("config".to_owned(), Value::from(rule.config_path()));
         metadata.insert("subset".to_owned(), Value::from(name));
         add_alpn_override(&mut draft, &policy);
-        let mut origins = self.origins();
-        origins.extend(rule.subset_origins.get(index).cloned());
-        if present(rule.policy()) {
-            origins.push(rule.policy_origin.clone());
-        }
-        Some(Resource::new(draft.name.clone(), draft.build(), origins))
+        Some(draft)
     }
 
     fn origins(&self) -> Vec<Origin> {

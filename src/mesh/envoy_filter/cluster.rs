@@ -6,14 +6,13 @@ use crate::mesh::json::{list, text, unsigned};
 use crate::mesh::node::Node;
 use crate::mesh::{Origin, Resource};
 use serde_json::Value;
-use std::sync::Arc;
 
 pub fn patch(patches: &Patches, node: &Node, clusters: Vec<Resource>) -> Vec<Resource> {
     let of_kind = patches.kind(Kind::Cluster);
     let mut out = Vec::with_capacity(clusters.len());
     for mut cluster in clusters {
         let mut from = Vec::new();
-        if patch_one(of_kind, context(node, &cluster.name), Arc::make_mut(&mut cluster.body), &mut from) {
+        if patch_one(of_kind, context(node, &cluster.name), &mut cluster, &mut from) {
             note(&mut cluster.origins, from);
             out.push(cluster);
         }
@@ -39,15 +38,17 @@ fn context(node: &Node, name: &str) -> Context {
 }
 
 /// Tells whether the cluster stays.
-fn patch_one(patches: &[Patch], context: Context, cluster: &mut Value, from: &mut Vec<Origin>) -> bool {
+fn patch_one(patches: &[Patch], context: Context, resource: &mut Resource, from: &mut Vec<Origin>) -> bool {
     for patch in patches.iter().filter(|p| p.in_context(context)) {
-        if !matches!(patch.operation, Operation::Merge | Operation::Remove) || !takes(&patch.at["cluster"], cluster) {
+        if !matches!(patch.operation, Operation::Merge | Operation::Remove) || !takes(&patch.at["cluster"], resource) {
             continue;
         }
         if patch.operation == Operation::Remove {
             return false;
         }
         from.push(patch.origin.clone());
+        // Bodies are shared with the world before; a cluster that no patch takes stays so.
+        let cluster = resource.body.make_mut();
         if patch.value["transportSocket"].is_object() {
             merge_transport_socket(cluster, &patch.value["transportSocket"]);
         } else {
@@ -74,8 +75,10 @@ fn merge_transport_socket(cluster: &mut Value, socket: &Value) {
 }
 
 /// `match.cluster`.
-fn takes(wanted: &Value, cluster: &Value) -> bool {
-    let name = text(&cluster["name"]);
+fn takes(wanted: &Value, resource: &Resource) -> bool {
+    let cluster = resource.body.shape();
+    // A patch before this one may have named it otherwise; a template holds marks for the name.
+    let name = if resource.body.template().is_some() { &resource.name } else { text(&cluster["name"]) };
     if !text(&wanted["name"]).is_empty() {
         return text(&wanted["name"]) == name;
     }

@@ -6,7 +6,6 @@ use crate::mesh::json::{list, strings, text, unsigned};
 use crate::mesh::node::Node;
 use crate::mesh::{Origin, Resource};
 use serde_json::Value;
-use std::sync::Arc;
 
 pub fn patch(patches: &Patches, node: &Node, listeners: Vec<Resource>) -> Vec<Resource> {
     let mut out = Vec::with_capacity(listeners.len());
@@ -18,11 +17,11 @@ pub fn patch(patches: &Patches, node: &Node, listeners: Vec<Resource>) -> Vec<Re
         };
         let mut from = Vec::new();
         if context == Context::SidecarInbound {
-            patch_inline_routes(patches, node, Arc::make_mut(&mut listener.body), &mut from);
+            patch_inline_routes(patches, node, listener.body.make_mut(), &mut from);
         }
         let port = unsigned(&listener.body["address"]["socketAddress"]["portValue"]);
         let place = Place { name: text(&listener.body["name"]).to_owned(), port };
-        if (Work { patches, context, from: &mut from }).listener(&place, Arc::make_mut(&mut listener.body)) {
+        if (Work { patches, context, from: &mut from }).listener(&place, listener.body.make_mut()) {
             note(&mut listener.origins, from);
             out.push(listener);
         }

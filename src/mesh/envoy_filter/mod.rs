@@ -172,7 +172,7 @@ impl Patches {
         if !self.is_empty() {
             for route in &mut routes {
                 let mut from = Vec::new();
-                route::patch(self, node, context, Arc::make_mut(&mut route.body), &mut from);
+                route::patch(self, node, context, route.body.make_mut(), &mut from);
                 note(&mut route.origins, from);
             }
         }

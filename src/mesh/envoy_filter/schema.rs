@@ -4,15 +4,12 @@
 
 use crate::mesh::duration;
 use crate::mesh::json::{fields, float, integer};
-use prost_reflect::{Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use crate::message::descriptors;
+use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
-use std::sync::LazyLock;
-
-static POOL: LazyLock<Option<DescriptorPool>> =
-    LazyLock::new(|| DescriptorPool::decode(include_bytes!(concat!(env!("OUT_DIR"), "/envoy.bin")).as_slice()).ok());
 
 fn message(name: &str) -> Option<MessageDescriptor> {
-    POOL.as_ref()?.get_message_by_name(name)
+    descriptors::pool().ok()?.get_message_by_name(name)
 }
 
 /// The type inside an `Any`.

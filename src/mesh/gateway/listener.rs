@@ -2,7 +2,7 @@
 
 use super::merge::{Merged, Server, duplicates};
 use super::passthrough;
-use crate::mesh::host::matches;
+use crate::mesh::host::{matches, resolve_gateway};
 use crate::mesh::json::{flag, into_map, list, message, present, put, strings, text, unsigned};
 use crate::mesh::listener::chain::Chain;
 use crate::mesh::listener::http::{HttpChain, ProxyHeaders, connection_manager};
@@ -228,10 +228,12 @@ fn concerns(server: &Server, service: &VirtualService) -> bool {
     })
 }
 
-fn applies(found: &Value, server: &Server) -> bool {
+/// Whether a match applies to a server; `namespace` is the VirtualService's.
+fn applies(found: &Value, server: &Server, namespace: &str) -> bool {
     let port = unsigned(&found["port"]);
-    let gateways = strings(&found["gateways"]);
-    (port == 0 || port == server.number) && (gateways.is_empty() || gateways.contains(&server.gateway))
+    let gateways = list(&found["gateways"]);
+    (port == 0 || port == server.number)
+        && (gateways.is_empty() || gateways.iter().any(|g| resolve_gateway(text(g), namespace) == server.gateway))
 }
 
 fn bound<'a>(node: &'a Node, server: &'a Server) -> impl Iterator<Item = &'a Arc<VirtualService>> {
@@ -248,10 +250,10 @@ fn first_tcp_rule(node: &Node, server: &Server) -> Option<(Vec<Value>, Origin)> 
         let of_gateway_api = service.object.annotations.get(ROUTE_SEMANTICS).is_some_and(|s| s == "gateway");
         let by_sni = if of_gateway_api { service.tls.as_slice() } else { &[] };
         for rule in service.tcp.iter().chain(by_sni) {
-            let found = list(&rule.spec["match"]);
-            if found.is_empty() || found.iter().any(|m| applies(m, server)) {
+            let found = list(&rule.spec()["match"]);
+            if found.is_empty() || found.iter().any(|m| applies(m, server, &service.object.namespace)) {
                 let owner = format!("{}.{}", service.object.name, service.object.namespace);
-                let filters = routed(node, Class::Gateway, list(&rule.spec["route"]), &port_of(server), &owner);
+                let filters = routed(node, Class::Gateway, list(&rule.spec()["route"]), &port_of(server), &owner);
                 return (!filters.is_empty()).then(|| (filters, rule.origin.clone()));
             }
         }
@@ -264,7 +266,8 @@ fn sni_chains(node: &Node, server: &Server, known: &mut HashMap<String, String>)
     let mut out = Vec::new();
     for service in bound(node, server) {
         for rule in &service.tls {
-            for (index, found) in list(&rule.spec["match"]).iter().enumerate().filter(|(_, m)| applies(m, server)) {
+            let matches = list(&rule.spec()["match"]).iter().enumerate();
+            for (index, found) in matches.filter(|(_, m)| applies(m, server, &service.object.namespace)) {
                 let names = strings(&found["sniHosts"]);
                 let duplicated = duplicates(&names, text(&server.spec["bind"]), known);
                 if !duplicated.is_empty() {
@@ -280,7 +283,7 @@ fn sni_chains(node: &Node, server: &Server, known: &mut HashMap<String, String>)
                 let owner = format!("{}.{}", service.object.name, service.object.namespace);
                 out.push(Chain {
                     server_names: names,
-                    filters: routed(node, Class::Gateway, list(&rule.spec["route"]), &port_of(server), &owner),
+                    filters: routed(node, Class::Gateway, list(&rule.spec()["route"]), &port_of(server), &owner),
                     origins: vec![server.origin.clone(), rule.origin.clone()],
                     ..Chain::default()
                 });

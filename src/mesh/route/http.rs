@@ -36,17 +36,17 @@ pub struct Route {
 pub fn routes(context: &Context, service: &VirtualService) -> Vec<Route> {
     let mut out = Vec::new();
     for rule in &service.http {
-        let matches = list(&rule.spec["match"]);
+        let matches = list(&rule.spec()["match"]);
         if matches.is_empty() {
             out.extend(
-                translate(context, service, &rule.spec, &Value::Null)
+                translate(context, service, rule.spec(), &Value::Null)
                     .map(|body| Route { body, origin: Some(rule.origin.clone()) }),
             );
             break;
         }
         let mut caught = false;
         for (index, found) in matches.iter().enumerate() {
-            let Some(body) = translate(context, service, &rule.spec, found) else { continue };
+            let Some(body) = translate(context, service, rule.spec(), found) else { continue };
             caught = is_catch_all(&body);
             let pointer = format!("{}/match/{index}", rule.origin.pointer);
             out.push(Route { body, origin: Some(Origin { pointer, ..rule.origin.clone() }) });

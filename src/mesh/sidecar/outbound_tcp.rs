@@ -55,7 +55,7 @@ fn tls_chains(
     let mut out = Vec::new();
     for virtual_service in rules {
         for rule in &virtual_service.tls {
-            for found in list(&rule.spec["match"]).iter().filter(|m| applies(node, m, port.number)) {
+            for found in list(&rule.spec()["match"]).iter().filter(|m| applies(node, m, port.number)) {
                 let subnets = strings(&found["destinationSubnets"]);
                 if !subnets.is_empty() && port.number > 0 {
                     destinations.clone_from(&subnets);
@@ -69,7 +69,7 @@ fn tls_chains(
                         filters: routed(
                             node,
                             Class::SidecarOutbound,
-                            list(&rule.spec["route"]),
+                            list(&rule.spec()["route"]),
                             port,
                             &owner(virtual_service),
                         ),
@@ -159,12 +159,18 @@ fn tcp_chains(
             let chain = |destinations: Vec<String>, metadata: Value| Chain {
                 destinations,
                 metadata,
-                filters: routed(node, Class::SidecarOutbound, list(&rule.spec["route"]), port, &owner(virtual_service)),
+                filters: routed(
+                    node,
+                    Class::SidecarOutbound,
+                    list(&rule.spec()["route"]),
+                    port,
+                    &owner(virtual_service),
+                ),
                 origins: vec![rule.origin.clone()],
                 ..Chain::default()
             };
             let metadata = || config_metadata(&virtual_service.config_path());
-            let found = list(&rule.spec["match"]);
+            let found = list(&rule.spec()["match"]);
             if found.is_empty() {
                 out.push(chain(bind.destinations.clone(), metadata()));
                 has_default = true;

@@ -75,7 +75,7 @@ impl Node {
             .filter(|name| old.by_name.contains_key(*name) && !offered.iter().any(|resource| resource.name == **name));
         let empty = |name: &String| Resource {
             name: name.clone(),
-            body: Arc::new(json!({ "name": name, "virtualHosts": [], "validateClusters": false })),
+            body: json!({ "name": name, "virtualHosts": [], "validateClusters": false }).into(),
         };
         gone.map(empty).collect()
     }

@@ -129,6 +129,21 @@ fn kubectl_works_against_a_lab_that_is_up() {
     assert!(ok(lab.kubectl(&["get", "gateways.networking.istio.io", "-A"])).contains("istio-egressgateway"));
 }
 
+/// The gateway's certificate and the mesh's authority, valid; and the same table from istioctl where there is one.
+fn secrets_are_shown_as_istioctl_shows_them(lab: &Up) {
+    let arguments = ["proxy-config", "secret", "deploy/istio-egressgateway.istio-system", "--kubeconfig"];
+    let shown = ok(program().args(arguments).arg(lab.kubeconfig()).output().unwrap());
+    let row = |name: &str| {
+        let row = shown.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {shown}"));
+        row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>()
+    };
+    assert_eq!(row("default")[1..4], ["Cert Chain", "ACTIVE", "true"], "{shown}");
+    assert_eq!(row("ROOTCA")[1..4], ["CA", "ACTIVE", "true"], "{shown}");
+    if let Ok(theirs) = Command::new("istioctl").args(arguments).arg(lab.kubeconfig()).output() {
+        assert_eq!(shown, ok(theirs));
+    }
+}
+
 /// `run --context`, as on a cluster: what the scenario requires is not provided but demanded.
 pub fn run_on(lab: &Up, files: &[&str]) -> Output {
     let mut command = program();
@@ -142,6 +157,7 @@ fn without_15443_on_the_service_the_card_is_red() {
         return;
     }
     let lab = Up::start();
+    secrets_are_shown_as_istioctl_shows_them(&lab);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let services: Api<Service> = Api::namespaced(lab.client().await, "istio-system");

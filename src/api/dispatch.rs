@@ -75,6 +75,10 @@ async fn answer_to(
     match target.subresource() {
         "portforward" => portforward::answer(ctx, &target, &request, upgrade).await,
         "log" => logs::answer(ctx, &target, &request).await,
+        "attach" => Err(Failure::bad_request(
+            "attach is not served: containers have no standing input here. kubectl logs -f follows what one says, \
+             kubectl exec -it runs a command in it",
+        )),
         _ => exec::answer(ctx, &target, &request, upgrade).await,
     }
 }
@@ -127,6 +131,9 @@ fn resource(ctx: &Arc<Context>, target: &Target, request: &Request, caller: &Cal
         (&Method::PATCH, true) => {
             let options = WriteOptions::parse(query, user_agent)?;
             match target.subresource() {
+                "ephemeralcontainers" => Err(Failure::bad_request(
+                    "a pod takes no further container here: kubectl exec -it runs a command in one that it has",
+                )),
                 "" | "status" | "scale" => written(target, form, patch::patch(ctx, target, &options, request)?),
                 _ => Err(Failure::method_not_allowed()),
             }

@@ -86,9 +86,10 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
 ];
 
 /// Folders that are there and empty, and their modes.
-const EMPTY: [(&str, u32); 14] = [
+const EMPTY: [(&str, u32); 15] = [
     ("etc", 0o755),
     ("dev", 0o755),
+    ("dev/pts", 0o755),
     ("dev/shm", 0o1777),
     ("home", 0o755),
     ("media", 0o755),
@@ -143,6 +144,12 @@ fn put_together(root: &Path, shown: &[PathBuf]) -> io::Result<()> {
     }
     for name in DEVICES {
         show(&Path::new("/dev").join(name), &root.join("dev").join(name))?;
+    }
+    // Terminals of the pod's own. Where there can be none, who asks for one is told.
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let options = Some("newinstance,ptmxmode=0666,mode=0620");
+    if mount(Some("devpts"), &root.join("dev/pts"), Some("devpts"), flags, options).is_ok() {
+        symlink("pts/ptmx", root.join("dev/ptmx"))?;
     }
     for (name, target) in DEVICE_LINKS {
         symlink(target, root.join("dev").join(name))?;

@@ -194,6 +194,7 @@ fn pods_and_what_is_between_them_are_as_in_a_cluster() {
         let place = Place::start().await;
         place.put(PODS).await;
         containers(&place).await;
+        terminal(&place).await;
         names_and_services(&place).await;
         tokens(&place).await;
         mesh(&place).await;
@@ -219,6 +220,28 @@ async fn containers(place: &Place) {
     let waiting = &pulled["containerStatuses"][0]["state"]["waiting"];
     assert_eq!(waiting["reason"], "ErrImagePull");
     assert!(waiting["message"].as_str().unwrap().contains("the lab runs programs of this machine"), "{waiting}");
+}
+
+/// `exec -it`: a terminal, which is told its size; the exit code comes through.
+async fn terminal(place: &Place) {
+    use futures::SinkExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let sleep = place.pod("mesh-test", "sleep").await;
+    let pods: Api<core::Pod> = Api::namespaced(place.cluster.client().clone(), "mesh-test");
+    let script =
+        r#"read line; until [ "$(stty size)" = "33 101" ]; do :; done; test -t 1 && echo "$line on $(tty)"; exit 7"#;
+    let params = kube::api::AttachParams::interactive_tty().container("sleep");
+    let mut process = pods.exec(&sleep.name, ["sh", "-c", script], &params).await.unwrap();
+    let size = kube::api::TerminalSize { width: 101, height: 33 };
+    process.terminal_size().unwrap().send(size).await.unwrap();
+    let mut input = process.stdin().unwrap();
+    input.write_all(b"hello\n").await.unwrap();
+    let mut said = String::new();
+    process.stdout().unwrap().read_to_string(&mut said).await.unwrap();
+    assert!(said.contains("hello on /dev/pts/"), "{said:?}");
+    let status = process.take_status().unwrap().await.unwrap();
+    let code = status.details.and_then(|details| details.causes?.into_iter().next()?.message);
+    assert_eq!(code.as_deref(), Some("7"));
 }
 
 async fn names_and_services(place: &Place) {

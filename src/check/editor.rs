@@ -38,13 +38,13 @@ pub fn manifest(source: &Arc<Source>) -> Vec<Diagnostic> {
 /// Every object that a scenario at this path can name, and what the target starts with; what cannot be read is left out.
 pub fn surroundings(path: &Path, unsaved: &Unsaved) -> Vec<ManifestObject> {
     let cache = Cache::with(unsaved.clone());
-    let files = Files { roots: Roots::of(path), cache: &cache };
+    let files = Files::new(Roots::of(path), &cache);
     let mut out = vec![];
     let mut seen = std::collections::HashSet::new();
-    for folder in files.roots.folders() {
+    for folder in files.roots().folders() {
         for ending in ["yaml", "yml", "json"] {
             for found in folder.expand(&format!("**/*.{ending}"), true).unwrap_or_default() {
-                if files.roots.hold(&found) && seen.insert(found.clone()) {
+                if files.roots().hold(&found) && seen.insert(found.clone()) {
                     out.extend(files.read(&found).unwrap_or_default());
                 }
             }
@@ -56,7 +56,7 @@ pub fn surroundings(path: &Path, unsaved: &Unsaved) -> Vec<ManifestObject> {
 /// The objects of the files that a word of `apply` names at this path; none when it names nothing.
 pub fn word(path: &Path, word: &str, unsaved: &Unsaved) -> Vec<ManifestObject> {
     let cache = Cache::with(unsaved.clone());
-    let files = Files { roots: Roots::of(path), cache: &cache };
+    let files = Files::new(Roots::of(path), &cache);
     let nowhere = Place { source: Arc::new(Source { name: String::new(), text: String::new() }), span: 0..0 };
     let word = Expanded { text: word.to_owned(), quoted: false, span: 0..0 };
     files.files(&word, &nowhere).unwrap_or_default()

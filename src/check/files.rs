@@ -30,13 +30,24 @@ pub struct Cache {
 
 /// The manifests that one scenario file can name.
 pub struct Files<'c> {
-    pub roots: Roots,
-    pub cache: &'c Cache,
+    roots: Roots,
+    cache: &'c Cache,
+    /// Words that were looked up already: scenarios of one file often apply the same.
+    found: RefCell<HashMap<(String, bool), Vec<PathBuf>>>,
 }
 
 impl Manifests for Files<'_> {
     fn files(&self, word: &Expanded, place: &Place) -> Objects {
-        let found = self.find(word, place, false).map_err(|d| vec![*d])?;
+        let key = (word.text.clone(), word.quoted);
+        let known = self.found.borrow().get(&key).cloned();
+        let found = match known {
+            Some(found) => found,
+            None => {
+                let found = self.find(word, place, false).map_err(|d| vec![*d])?;
+                self.found.borrow_mut().insert(key, found.clone());
+                found
+            }
+        };
         let mut out = vec![];
         let mut errors = vec![];
         for path in found {
@@ -73,7 +84,15 @@ impl Manifests for Files<'_> {
     }
 }
 
-impl Files<'_> {
+impl<'c> Files<'c> {
+    pub fn new(roots: Roots, cache: &'c Cache) -> Files<'c> {
+        Files { roots, cache, found: RefCell::default() }
+    }
+
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
     /// What is there before any scenario: `manifests/base/`, which the lab starts with. What cannot
     /// be read of it is left out: nothing here depends on it.
     pub fn ambient(&self) -> Vec<ManifestObject> {

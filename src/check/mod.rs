@@ -101,7 +101,7 @@ pub fn source(source: &Arc<Source>, path: &Path) -> (Vec<plan::Scenario>, Vec<Di
 /// Everything found in one file; its scenarios go to `keep`.
 fn file(source: &Arc<Source>, path: &Path, cache: &Cache, keep: &mut dyn FnMut(plan::Scenario)) -> Vec<Diagnostic> {
     let parsed = syntax::parse(source);
-    let files = Files { roots: Roots::of(path), cache };
+    let files = Files::new(Roots::of(path), cache);
     let ambient = files.ambient();
     let mut judge = Judge { source, cache, ambient: &ambient, linked: HashSet::new(), found: vec![], keep };
     let built = plan::build(&parsed, &files, &mut judge);
@@ -175,7 +175,7 @@ impl Judge<'_> {
 
 /// What a target has before any scenario of this path runs: the objects of `manifests/base/`.
 pub fn ambient(path: &Path) -> Vec<plan::ManifestObject> {
-    Files { roots: Roots::of(path), cache: &Cache::default() }.ambient()
+    Files::new(Roots::of(path), &Cache::default()).ambient()
 }
 
 /// Links between manifests that cannot hold, with carets in the manifests: warnings, since a lesson

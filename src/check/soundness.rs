@@ -6,6 +6,7 @@ use super::url;
 use crate::diag::{Diagnostic, Place};
 use crate::plan::*;
 use serde_json::Value;
+use std::cell::LazyCell;
 
 /// All doubts about one scenario. `objects` are those it applies, `ambient` what is there anyway.
 pub fn check(scenario: &Scenario, objects: &[ManifestObject], ambient: &[ManifestObject]) -> Vec<Diagnostic> {
@@ -14,7 +15,8 @@ pub fn check(scenario: &Scenario, objects: &[ManifestObject], ambient: &[Manifes
     nothing_checked(scenario, &mut found);
     lab_alone(scenario, &mut found);
     only_negative(&probes, &mut found);
-    let index = Index::new(objects, ambient, &scenario.namespace);
+    // Most scenarios do not need it.
+    let index = LazyCell::new(|| Index::new(objects, ambient, &scenario.namespace));
     // A fact of a listener or cluster beside it is a second witness: then the status is not alone.
     let about_state = |s: &Step| matches!(&s.kind, StepKind::Expect(e) if !is_about_probe(&e.what));
     if !scenario.steps.iter().any(about_state) {
@@ -154,7 +156,11 @@ fn is_positive(expect: &Expect) -> bool {
 }
 
 /// A 200 from a host that a gateway is applied for says nothing of the way it took.
-fn status_alone(probes: &[Probe<'_>], index: &Index<'_>, found: &mut Vec<Diagnostic>) {
+fn status_alone<'a>(
+    probes: &[Probe<'_>],
+    index: &LazyCell<Index<'a>, impl FnOnce() -> Index<'a>>,
+    found: &mut Vec<Diagnostic>,
+) {
     for probe in probes {
         let Some((step, _)) =
             probe.expects.iter().find(|(_, e)| matches!(e.what, Expectation::Status(_)) && is_positive(e))

@@ -100,8 +100,8 @@ pub fn integer(word: &str) -> Fit<i64> {
 /// `200`, `2xx`, `000`.
 pub fn status(word: &str) -> Fit<StatusPattern> {
     let bytes = word.as_bytes();
-    if bytes.len() == 3 && word[1..].eq_ignore_ascii_case("xx") && (b'1'..=b'5').contains(&bytes[0]) {
-        return Ok(StatusPattern::Class(u16::from(bytes[0] - b'0')));
+    if let [class @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] = bytes {
+        return Ok(StatusPattern::Class(u16::from(class - b'0')));
     }
     match word.parse::<u16>() {
         Ok(0) if word == "000" => Ok(StatusPattern::Code(0)),

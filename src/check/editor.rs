@@ -65,7 +65,7 @@ pub fn word(path: &Path, word: &str, unsaved: &Unsaved) -> Vec<ManifestObject> {
 /// The files of named steps that a scenario includes.
 pub fn included(parsed: &Parsed, path: &Path, unsaved: &Unsaved) -> Vec<Parsed> {
     let cache = Cache::with(unsaved.clone());
-    plan::included(parsed, &Files { roots: Roots::of(path), cache: &cache })
+    plan::included(parsed, &Files::new(Roots::of(path), &cache))
 }
 
 /// What `include` can name at this path.

@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     for text in query.all("fieldSelector") {
-        if let Ok(selector) = FieldSelector::parse(text, "Pod") {
+        if let Ok(selector) = FieldSelector::parse(text, "Pod", false) {
             selector.matches(&json!({"metadata": {"name": "a"}}));
         }
     }

@@ -16,6 +16,8 @@ pub mod istio;
 pub mod kubernetes;
 #[path = "../../src/mesh/mod.rs"]
 pub mod mesh;
+#[path = "../../src/message/mod.rs"]
+pub mod message;
 #[path = "../../src/plan/mod.rs"]
 pub mod plan;
 #[path = "../../src/syntax/mod.rs"]

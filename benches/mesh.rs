@@ -34,8 +34,10 @@ mod linux {
         println!("milliseconds of processor time, median of {rounds} rounds; `/ parse`: over parsing the same objects");
         println!("\n   hosts  parse   read  sidecar  gateway  read+sidecar / parse  read+gateway / parse");
         for hosts in [500, 1000, HOSTS, 2 * HOSTS] {
-            by_objects(hosts, rounds);
+            by_objects(&egress::world(hosts), hosts, rounds);
         }
+        println!("\n without subsets");
+        by_objects(&egress::without_subsets(&egress::world(HOSTS)), HOSTS, rounds);
         println!("\n proxies  compile  each");
         for proxies in [1, 2, 4, 8] {
             by_proxies(proxies, rounds);
@@ -67,15 +69,14 @@ mod linux {
         println!("{kind:>27}  {name:>7} {anew:>8.1} {led_on:>7.1} {:>13.3}", led_on / anew);
     }
 
-    fn by_objects(hosts: usize, rounds: usize) {
-        let world = egress::world(hosts);
-        let (sidecar, gateway) = (egress::sidecar(&world), egress::gateway(&world));
+    fn by_objects(world: &World, hosts: usize, rounds: usize) {
+        let (sidecar, gateway) = (egress::sidecar(world), egress::gateway(world));
         let text = serde_json::to_string(&world.objects.iter().map(|object| &**object).collect::<Vec<_>>()).unwrap();
         let mut times = [const { Vec::new() }; 4];
         for _ in 0..rounds {
             times[0].push(time(|| serde_json::from_str::<Vec<Value>>(&text).unwrap()));
-            times[1].push(time(|| Compiler::new(&world)));
-            let compiler = Compiler::new(&world);
+            times[1].push(time(|| Compiler::new(world)));
+            let compiler = Compiler::new(world);
             times[2].push(time(|| compiler.compile(&sidecar)));
             times[3].push(time(|| compiler.compile(&gateway)));
         }

@@ -25,6 +25,17 @@ pub fn world(hosts: usize) -> World {
     World { objects, mesh_config: documents(MESH_CONFIG).remove(0) }
 }
 
+/// The same without DestinationRules: the first leg goes to the gateway's Service itself.
+pub fn without_subsets(world: &World) -> World {
+    let mut world = world.clone();
+    world.objects.retain(|object| object["kind"] != "DestinationRule");
+    for object in world.objects.iter_mut().filter(|object| object["kind"] == "VirtualService") {
+        let destination = Arc::make_mut(object).pointer_mut("/spec/tls/0/route/0/destination").unwrap();
+        destination.as_object_mut().unwrap().remove("subset");
+    }
+    world
+}
+
 pub fn sidecar(world: &World) -> Proxy {
     Proxy::of_pod(world, ProxyType::Sidecar, "mesh-test", "sleep-0").unwrap()
 }

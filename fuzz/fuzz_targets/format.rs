@@ -12,7 +12,9 @@ fn meaning(text: &str) -> Vec<String> {
     static SPANS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[0-9]+\.\.[0-9]+").unwrap());
     let parsed = syntax::parse(&Arc::new(Source { name: "fuzz.egress".into(), text: text.into() }));
     let verbs = parsed.statements.iter().map(|s| SPANS.replace_all(&format!("{:?}", s.verb), "").into_owned());
-    verbs.chain(parsed.errors.iter().map(|d| format!("{} {}", d.code, d.title))).collect()
+    // What is quoted of a line is quoted as it is written.
+    let title = |title: &str| title.split_whitespace().collect::<Vec<_>>().join(" ");
+    verbs.chain(parsed.errors.iter().map(|d| format!("{} {}", d.code, title(&d.title)))).collect()
 }
 
 fuzz_target!(|text: &str| {

@@ -58,6 +58,8 @@ fn mask(text: &str) -> String {
             (r"\bweb-[0-9a-z]{5}\b", "web-ID"),
             (r"\bkube-api-access-[0-9a-z]{5}\b", "kube-api-access-ID"),
             (r"pod-template-hash=[0-9a-f]+", "pod-template-hash=HASH"),
+            // Of a certificate.
+            (r"\b[0-9a-f]{30,40}\b", "SERIAL"),
             (r"https://127\.0\.0\.1:\d+", "https://SERVER"),
             (r"\b10\.244\.\d+\.\d+", "POD-IP"),
             (r"\b(\d+[smhd]){1,2}\b", "AGE"),

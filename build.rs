@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    println!("cargo:rerun-if-changed=build.rs");
     let mut files = Vec::new();
     find(Path::new("proto"), &mut files)?;
     files.sort();

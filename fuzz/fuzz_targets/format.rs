@@ -12,9 +12,8 @@ fn meaning(text: &str) -> Vec<String> {
     static SPANS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[0-9]+\.\.[0-9]+").unwrap());
     let parsed = syntax::parse(&Arc::new(Source { name: "fuzz.egress".into(), text: text.into() }));
     let verbs = parsed.statements.iter().map(|s| SPANS.replace_all(&format!("{:?}", s.verb), "").into_owned());
-    // What is quoted of a line is quoted as it is written.
-    let title = |title: &str| title.split_whitespace().collect::<Vec<_>>().join(" ");
-    verbs.chain(parsed.errors.iter().map(|d| format!("{} {}", d.code, title(&d.title)))).collect()
+    // How much is said of lines that are wrong is a matter of their neighbours as they are written.
+    verbs.chain([format!("wrong: {}", !parsed.errors.is_empty())]).collect()
 }
 
 fuzz_target!(|text: &str| {

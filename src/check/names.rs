@@ -34,7 +34,7 @@ pub fn check(scenario: &Scenario, objects: &[ManifestObject], ambient: &[Manifes
     names.namespaces_of_objects(objects);
     names.namespace_header(scenario);
     let start = Place { source: scenario.file.clone(), span: 0..scenario.file.text.len() };
-    if scenario.file.text.contains(&scenario.gateway.to_string()) {
+    if (scenario.gateway.name.as_str(), scenario.gateway.namespace.as_str()) != DEFAULT_GATEWAY {
         names.workload(&scenario.gateway, &start);
     }
     for step in &scenario.steps {

@@ -120,6 +120,10 @@ impl Words<'_> {
 
     /// Characters that look like a blank or a quote and are neither.
     fn odd_characters(&mut self, part: &Pair<'_>) {
+        // Nearly all words: nothing to look for.
+        if part.as_str().bytes().all(|b| b.is_ascii_graphic() && b != b'\\') {
+            return;
+        }
         self.control_characters(part);
         let start = self.offset + part.span().start;
         for (at, c) in part.as_str().char_indices() {

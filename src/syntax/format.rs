@@ -179,7 +179,10 @@ impl Layout<'_> {
             match cells {
                 Some(cells) => {
                     for (cell, width) in cells.iter().zip(&widths) {
-                        self.out.push_str(&format!("| {cell}{} ", " ".repeat(width - cell.width())));
+                        // Behind a blank a `#` would begin a comment.
+                        let (before, after) = if cell.starts_with('#') { ("", "  ") } else { (" ", " ") };
+                        let blanks = " ".repeat(width - cell.width());
+                        self.out.push_str(&format!("|{before}{cell}{blanks}{after}"));
                     }
                     self.out.push('|');
                 }
@@ -269,5 +272,14 @@ mod tests {
         let want = "scenario s\n  apply <<YAML  # c\n  a:\n    - b\n\n    - |\n      x\n  YAML\n  \"\"\"\n  one\n    two\n  \"\"\"\n";
         assert_eq!(format(text), want);
         assert_eq!(format(want), want);
+    }
+
+    /// A `#` that was a cell's first character stays that.
+    #[test]
+    fn a_cell_may_begin_with_a_number_sign() {
+        let text = "for\n  | a |#b | c |\n  | 1 | 2 |# |\n  note ${a}\nend\n";
+        let once = format(text);
+        assert!(once.contains("|#b ") && once.contains("|# "), "{once}");
+        assert_eq!(format(&once), once);
     }
 }

@@ -58,6 +58,9 @@ fn mask(text: &str) -> String {
             (r"\bweb-[0-9a-z]{5}\b", "web-ID"),
             (r"\bkube-api-access-[0-9a-z]{5}\b", "kube-api-access-ID"),
             (r"pod-template-hash=[0-9a-f]+", "pod-template-hash=HASH"),
+            // In words of one kubectl, and not of the next.
+            (r"deleted from \S+ namespace", "deleted"),
+            (r"(?m)^ +(ConfigMapOptional: +<nil>|Optional: +false)\n", ""),
             // Of a certificate.
             (r"\b[0-9a-f]{30,40}\b", "SERIAL"),
             (r"https://127\.0\.0\.1:\d+", "https://SERVER"),

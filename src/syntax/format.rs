@@ -186,7 +186,7 @@ impl Layout<'_> {
                     }
                     self.out.push('|');
                 }
-                None => self.out.push_str(line.text(self.text).trim_end()),
+                None => self.out.push_str(line.text(self.text).trim_end_matches(BLANKS)),
             }
             if let Some(comment) = comment_of(self.text, line) {
                 self.out.push_str("  ");
@@ -281,5 +281,11 @@ mod tests {
         let once = format(text);
         assert!(once.contains("|#b ") && once.contains("|# "), "{once}");
         assert_eq!(format(&once), once);
+    }
+
+    /// An odd blank behind a row is not lost.
+    #[test]
+    fn a_row_that_cannot_be_read_stays_as_it_is() {
+        assert!(format("for\n  | a |\u{3000}\n  | 1 |\nend\n").contains("| a |\u{3000}\n"));
     }
 }

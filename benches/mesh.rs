@@ -8,6 +8,9 @@
 
 #[cfg(target_os = "linux")]
 mod egress;
+#[cfg(target_os = "linux")]
+#[path = "language/spent.rs"]
+mod spent;
 
 #[cfg(target_os = "linux")]
 fn main() {
@@ -19,12 +22,10 @@ fn main() {}
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::egress;
+    use super::{egress, spent};
     use egress_scn::mesh::{Compiler, Generated, Proxy, World};
-    use nix::time::{ClockId, clock_gettime};
     use serde_json::Value;
     use std::hint::black_box;
-    use std::time::Duration;
 
     /// The size that the aim is about.
     const HOSTS: usize = 2000;
@@ -103,15 +104,10 @@ mod linux {
 
     /// Milliseconds of this thread's processor time. What the work gives is dropped after the clock is read.
     fn time<T>(work: impl FnOnce() -> T) -> f64 {
-        let begun = processor_time();
-        let result = black_box(work());
-        let took = processor_time() - begun;
+        let mut result = None;
+        let took = spent::processor_time(|| result = Some(black_box(work())));
         drop(result);
         took.as_secs_f64() * 1e3
-    }
-
-    fn processor_time() -> Duration {
-        Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap())
     }
 
     fn median(mut times: Vec<f64>) -> f64 {

@@ -111,6 +111,19 @@ fn service_entry(name: &str) -> Value {
             "ports": [{"number": 443, "name": "tls", "protocol": "TLS"}]}})
 }
 
+/// The namespaces, a mesh config and one pod, which is given back.
+async fn mesh_with_sleep(client: &kube::Client) -> Pod {
+    for name in ["istio-system", "mesh-test"] {
+        apply(client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await;
+    }
+    apply(client, mesh_config("%RESPONSE_CODE%\n")).await;
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "sleep-0", "namespace": "mesh-test", "labels": {"app": "sleep"}},
+        "spec": {"serviceAccountName": "sleep", "containers": [{"name": "sleep", "image": "curl"}]}});
+    apply(client, pod.clone()).await;
+    serde_json::from_value(pod).unwrap()
+}
+
 fn cluster_of(name: &str) -> String {
     format!("outbound|443||{name}.example::")
 }
@@ -122,17 +135,9 @@ async fn what_is_written_to_the_api_is_in_envoy_when_synced_answers() {
     let folder = folder.path();
     let lab = api::start();
     let client = lab.client.clone();
-    for name in ["istio-system", "mesh-test"] {
-        apply(&client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await;
-    }
-    apply(&client, mesh_config("%RESPONSE_CODE%\n")).await;
-    let pod = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "sleep-0", "namespace": "mesh-test", "labels": {"app": "sleep"}},
-        "spec": {"serviceAccountName": "sleep", "containers": [{"name": "sleep", "image": "curl"}]}});
-    apply(&client, pod.clone()).await;
+    let pod = mesh_with_sleep(&client).await;
 
     let mut control = pilot(client.clone(), folder).await;
-    let pod: Pod = serde_json::from_value(pod).unwrap();
     let _envoy = real_envoy::start(&envoy, folder, &pod);
     let line = control.says("new connection").await;
     assert!(line.ends_with("\tinfo\tads\tADS: new connection for node:sleep-0.mesh-test"), "{line}");
@@ -189,17 +194,9 @@ async fn what_happens_while_the_way_to_the_api_is_cut_is_not_lost() {
     let folder = folder.path();
     let lab = api::start();
     let client = lab.client.clone();
-    for name in ["istio-system", "mesh-test"] {
-        apply(&client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await;
-    }
-    apply(&client, mesh_config("%RESPONSE_CODE%\n")).await;
-    let pod = json!({"apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "sleep-0", "namespace": "mesh-test", "labels": {"app": "sleep"}},
-        "spec": {"serviceAccountName": "sleep", "containers": [{"name": "sleep", "image": "curl"}]}});
-    apply(&client, pod.clone()).await;
+    let pod = mesh_with_sleep(&client).await;
     let relay = relay::Relay::to(lab.server.address()).await;
     let mut control = pilot(api::client_at(relay.address, &lab.ca, Some(&lab.identity)), folder).await;
-    let pod: Pod = serde_json::from_value(pod).unwrap();
     let _envoy = real_envoy::start(&envoy, folder, &pod);
     control.says("new connection").await;
     let gone = service_entry("gone");

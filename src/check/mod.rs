@@ -92,10 +92,7 @@ fn each(paths: &[PathBuf], keep: &mut dyn FnMut(plan::Scenario)) -> Result<Vec<D
 
 /// Reads one scenario whose text is at hand (an editor's buffer); `path` says where manifests are found.
 pub fn source(source: &Arc<Source>, path: &Path) -> (Vec<plan::Scenario>, Vec<Diagnostic>) {
-    let mut scenarios = vec![];
-    let mut found = file(source, path, &Cache::default(), &mut |scenario| scenarios.push(scenario));
-    dedup(&mut found);
-    (scenarios, found)
+    editor::source_beside(source, path, &editor::Unsaved::new())
 }
 
 /// Everything found in one file; its scenarios go to `keep`.

@@ -12,8 +12,8 @@ use serde_json::Value;
 struct Names<'a> {
     workloads: Vec<(&'a str, &'a str)>,
     namespaces: Vec<&'a str>,
-    /// Kind in lower case, namespace, name.
-    objects: Vec<(String, &'a str)>,
+    /// Kind and name.
+    objects: Vec<(&'a str, &'a str)>,
     found: Vec<Diagnostic>,
     told: Vec<String>,
 }
@@ -29,7 +29,7 @@ pub fn check(scenario: &Scenario, objects: &[ManifestObject], ambient: &[Manifes
             "Namespace" => names.namespaces.push(name),
             _ => {}
         }
-        names.objects.push((kind.to_lowercase(), name));
+        names.objects.push((kind, name));
     }
     names.namespaces_of_objects(objects);
     names.namespace_header(scenario);
@@ -147,7 +147,8 @@ impl Names<'_> {
             return self.tell("kind", &object.kind, &near, at);
         }
         let kind = kinds::singular(&object.kind);
-        let alike: Vec<&str> = self.objects.iter().filter(|(k, _)| *k == kind).map(|(_, name)| *name).collect();
+        let alike: Vec<&str> =
+            self.objects.iter().filter(|(k, _)| k.to_lowercase() == kind).map(|(_, name)| *name).collect();
         if named
             && !alike.contains(&object.name.as_str())
             && let Some(near) = nearest(&object.name, alike)

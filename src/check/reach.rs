@@ -18,17 +18,20 @@ pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic>
     for probe in probes(scenario).iter().filter(|p| expects_success(p)) {
         let Some(workload) = &probe.exec.workload else { continue };
         let objects = applied_before(scenario, probe.index);
+        let meshed = is_meshed(workload, ambient);
         let index = Index::new(&objects, ambient, &scenario.namespace);
         for url in url::of(probe.exec) {
             let Url { scheme, host, port, .. } = &url;
             if !open {
                 hidden(&index, scenario, probe, workload, host, &mut found);
-                unregistered(&index, scenario, probe, workload, &url, ambient, &mut found);
+                if meshed {
+                    unregistered(&index, scenario, probe, &url, &mut found);
+                }
             }
             if scheme == "https" {
                 twice(&index, scenario, probe, workload, host, *port, &mut found);
             }
-            if is_meshed(workload, ambient) {
+            if meshed {
                 other_protocol(&index, scenario, probe, &url, &mut found);
             }
         }
@@ -63,21 +66,13 @@ fn is_meshed(workload: &Workload, ambient: &[ManifestObject]) -> bool {
 }
 
 /// A host that is expected to answer, and that no ServiceEntry registers: misspelt, or not where REGISTRY_ONLY is asked for.
-fn unregistered(
-    index: &Index<'_>,
-    scenario: &Scenario,
-    probe: &Probe<'_>,
-    workload: &Workload,
-    url: &Url,
-    ambient: &[ManifestObject],
-    found: &mut Vec<Diagnostic>,
-) {
+fn unregistered(index: &Index<'_>, scenario: &Scenario, probe: &Probe<'_>, url: &Url, found: &mut Vec<Diagnostic>) {
     let host = url.host.as_str();
     let outside = host.contains('.')
         && host.parse::<std::net::IpAddr>().is_err()
         && !host.contains(".svc")
         && !index.services.iter().any(|s| host == format!("{}.{}", s.name, s.namespace));
-    if !outside || !is_meshed(workload, ambient) {
+    if !outside {
         return;
     }
     let at = narrow(&probe.place(scenario), &url.word);

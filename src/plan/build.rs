@@ -155,6 +155,14 @@ impl<'m> Builder<'m> {
         self.scope.fixed(word).map_err(|d| self.errors.push(*d)).ok()
     }
 
+    /// What stands behind `subset`, where that is written; `None` only where it is wrong.
+    pub(super) fn subset(&mut self, word: Option<&Word>) -> Option<Option<String>> {
+        match word {
+            Some(word) => self.fixed(word).map(Some),
+            None => Some(None),
+        }
+    }
+
     pub(super) fn text(&mut self, word: &Word) -> Option<Text> {
         self.scope.text(word).map_err(|d| self.errors.push(*d)).ok()
     }

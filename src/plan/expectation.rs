@@ -204,10 +204,7 @@ fn expectation(
         E::Cluster { host, subset, facts } => {
             let text = b.fixed(host)?;
             let (name, port) = b.read(&text, &host.span, value::host_port)?;
-            let subset = match subset {
-                Some(word) => Some(b.fixed(word)?),
-                None => None,
-            };
+            let subset = b.subset(subset.as_deref())?;
             let on = b.proxy(on, &expect.span)?;
             Expectation::Cluster { host: name, port, subset, on: Some(on), facts: all_facts(b, facts, false)? }
         }
@@ -331,10 +328,7 @@ fn fact(b: &mut Builder<'_>, fact: &syntax::Fact, listener: bool) -> Option<Fact
         FactKind::RequireClientCertificate => return misplaced(b, "requireClientCertificate"),
         FactKind::To { host, subset } if listener => {
             let host = b.fixed(host)?;
-            let subset = match subset {
-                Some(word) => Some(b.fixed(word)?),
-                None => None,
-            };
+            let subset = b.subset(subset.as_deref())?;
             Fact::To { host, subset }
         }
         FactKind::To { .. } => return misplaced(b, "to"),

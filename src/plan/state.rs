@@ -19,10 +19,7 @@ pub(super) fn build(
         E::Endpoint { host, subset, facts } => {
             let text = b.fixed(host)?;
             let (name, port) = b.read(&text, &host.span, value::host_port)?;
-            let subset = match subset {
-                Some(word) => Some(b.fixed(word)?),
-                None => None,
-            };
+            let subset = b.subset(subset.as_deref())?;
             let on = b.proxy(on, &expect.span)?;
             let facts: Vec<Option<EndpointFact>> = facts.iter().map(|f| endpoint_fact(b, f)).collect();
             let facts = facts.into_iter().collect::<Option<Vec<_>>>()?;
@@ -100,10 +97,7 @@ pub(super) fn route_targets(b: &mut Builder<'_>, facts: &[syntax::Fact]) -> Opti
             return None;
         };
         let host = b.fixed(host)?;
-        let subset = match subset {
-            Some(word) => Some(b.fixed(word)?),
-            None => None,
-        };
+        let subset = b.subset(subset.as_deref())?;
         out.push(RouteTarget { host, subset });
     }
     Some(out)

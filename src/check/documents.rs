@@ -57,7 +57,7 @@ fn read(path: &Path, out: &mut Vec<ManifestObject>, errors: &mut Vec<Diagnostic>
             && ["apiVersion", "kind", "metadata"].iter().all(|field| document.value.get(field).is_none());
         if is_mesh_config {
             let place = place(document.span);
-            out.push(ManifestObject { body: Arc::new(document.value), place, spans: Arc::new(document.spans) });
+            out.push(ManifestObject::new(document.value, place, document.spans));
         } else {
             objects::objects(document, &place, out, errors);
         }

@@ -6,7 +6,6 @@ use super::narrow;
 use crate::diag::suggest::nearest;
 use crate::diag::{Diagnostic, Place};
 use crate::plan::*;
-use serde_json::Value;
 
 /// What is known, and what was told.
 struct Names<'a> {
@@ -21,10 +20,9 @@ struct Names<'a> {
 pub fn check(scenario: &Scenario, objects: &[ManifestObject], ambient: &[ManifestObject]) -> Vec<Diagnostic> {
     let mut names = Names { workloads: vec![], namespaces: vec![], objects: vec![], found: vec![], told: vec![] };
     for object in ambient.iter().chain(objects) {
-        let text = |p: &str| object.body.pointer(p).and_then(Value::as_str);
-        let (kind, name) = (text("/kind").unwrap_or(""), text("/metadata/name").unwrap_or(""));
-        let namespace = text("/metadata/namespace").unwrap_or(&scenario.namespace);
-        match kind {
+        let Identity { kind, name, namespace, .. } = &*object.identity;
+        let namespace = if namespace.is_empty() { &scenario.namespace } else { namespace };
+        match kind.as_str() {
             "Deployment" | "StatefulSet" | "DaemonSet" | "Pod" => names.workloads.push((name, namespace)),
             "Namespace" => names.namespaces.push(name),
             _ => {}
@@ -111,8 +109,8 @@ impl Names<'_> {
 
     fn namespaces_of_objects(&mut self, objects: &[ManifestObject]) {
         for object in objects {
-            let Some(namespace) = object.body.pointer("/metadata/namespace").and_then(Value::as_str) else { continue };
-            if self.namespaces.contains(&namespace) {
+            let namespace = object.identity.namespace.as_str();
+            if namespace.is_empty() || self.namespaces.contains(&namespace) {
                 continue;
             }
             if let Some(near) = nearest(namespace, self.namespaces.iter().copied()) {

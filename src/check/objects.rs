@@ -5,7 +5,6 @@ use crate::diag::{Diagnostic, Place};
 use crate::plan::ManifestObject;
 use serde_json::Value;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// The objects of a text. `whole` is where it stands; `place` turns a range of it into a place.
 pub fn read(
@@ -139,5 +138,5 @@ fn object(
     }
     // Spans of a heredoc are mapped to the scenario once, here.
     let spans = spans.into_iter().map(|(p, s)| (p, place(s).span)).collect();
-    out.push(ManifestObject { body: Arc::new(body), place: place(span), spans: Arc::new(spans) });
+    out.push(ManifestObject::new(body, place(span), spans));
 }

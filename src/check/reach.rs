@@ -15,11 +15,19 @@ pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic>
     let mut found = vec![];
     // Without REGISTRY_ONLY what a Sidecar hides is reached all the same.
     let open = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::AllowAny)));
+    let mut index = Index::new(&[], ambient, &scenario.namespace);
+    let mut led = 0;
     for probe in probes(scenario).iter().filter(|p| expects_success(p)) {
         let Some(workload) = &probe.exec.workload else { continue };
-        let objects = applied_before(scenario, probe.index);
+        for step in &scenario.steps[led..probe.index] {
+            match &step.kind {
+                StepKind::Apply(applied) => applied.iter().for_each(|o| index.add(o, false, &scenario.namespace)),
+                StepKind::Delete(gone) => gone.iter().for_each(|object| index.remove(object)),
+                _ => {}
+            }
+        }
+        led = probe.index;
         let meshed = is_meshed(workload, ambient);
-        let index = Index::new(&objects, ambient, &scenario.namespace);
         for url in url::of(probe.exec) {
             let Url { scheme, host, port, .. } = &url;
             if !open {
@@ -39,27 +47,12 @@ pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic>
     found
 }
 
-fn applied_before(scenario: &Scenario, step: usize) -> Vec<ManifestObject> {
-    let mut objects: Vec<ManifestObject> = vec![];
-    for step in &scenario.steps[..step] {
-        match &step.kind {
-            StepKind::Apply(applied) => objects.extend(applied.iter().cloned()),
-            StepKind::Delete(gone) => objects.retain(|o| {
-                let text = |p: &str| o.body.pointer(p).and_then(Value::as_str).unwrap_or("");
-                !gone.iter().any(|g| g.name == text("/metadata/name") && g.kind.eq_ignore_ascii_case(text("/kind")))
-            }),
-            _ => {}
-        }
-    }
-    objects
-}
-
 /// Whether the workload's namespace gets sidecars, as far as that is known.
 fn is_meshed(workload: &Workload, ambient: &[ManifestObject]) -> bool {
     ambient.iter().any(|o| {
         let text = |p: &str| o.body.pointer(p).and_then(Value::as_str);
-        text("/kind") == Some("Namespace")
-            && text("/metadata/name") == Some(&workload.namespace)
+        o.identity.kind == "Namespace"
+            && o.identity.name == workload.namespace
             && (text("/metadata/labels/istio-injection") == Some("enabled")
                 || o.body.pointer("/metadata/labels/istio.io~1rev").is_some())
     })

@@ -146,11 +146,12 @@ fn object_kind(word: &str) -> Result<String, value::Unfit> {
 }
 
 fn object_ref(object: &ManifestObject) -> Option<ObjectRef> {
-    let text = |pointer| object.body.pointer(pointer).and_then(|v| v.as_str()).map(str::to_string);
+    let Identity { api_version, kind, namespace, name } = &*object.identity;
+    let given = |word: &String| Some(word.clone()).filter(|w| !w.is_empty());
     Some(ObjectRef {
-        api_version: text("/apiVersion"),
-        kind: text("/kind")?,
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name")?,
+        api_version: given(api_version),
+        kind: given(kind)?,
+        namespace: given(namespace),
+        name: given(name)?,
     })
 }

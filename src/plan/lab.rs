@@ -7,7 +7,6 @@ use super::value::{self, Unfit};
 use crate::diag::suggest::nearest;
 use crate::syntax::{Behaviour, Statement, Word};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// The group and version of `Site`, `Cut` and `Kill`.
 pub const LAB_GROUP: &str = "lab.egress-scn.dev/v1";
@@ -129,7 +128,7 @@ impl Builder<'_> {
 
     fn own_object(&self, kind: &str, name: String, spec: Value, statement: &Statement) -> Vec<ManifestObject> {
         let body = json!({"apiVersion": LAB_GROUP, "kind": kind, "metadata": {"name": name}, "spec": spec});
-        vec![ManifestObject { body: Arc::new(body), place: self.place(&statement.span), spans: Arc::default() }]
+        vec![ManifestObject::new(body, self.place(&statement.span), vec![])]
     }
 }
 

@@ -196,6 +196,38 @@ pub struct ManifestObject {
     /// JSON pointer → byte span in the source, for carets into the manifest.
     #[serde(skip)]
     pub spans: Arc<Vec<(String, std::ops::Range<usize>)>>,
+    /// Who it is, read off the body once: the checks ask for it all the time.
+    #[serde(skip)]
+    pub identity: Arc<Identity>,
+}
+
+/// What names an object. Empty where its body says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub api_version: String,
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Identity {
+    /// The API group; `v1` for the core's, as the objects write it.
+    pub fn group(&self) -> &str {
+        self.api_version.split('/').next().unwrap_or("")
+    }
+}
+
+impl ManifestObject {
+    pub fn new(body: serde_json::Value, place: Place, spans: Vec<(String, std::ops::Range<usize>)>) -> Self {
+        let text = |pointer| body.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or("").to_string();
+        let identity = Identity {
+            api_version: text("/apiVersion"),
+            kind: text("/kind"),
+            namespace: text("/metadata/namespace"),
+            name: text("/metadata/name"),
+        };
+        ManifestObject { body: Arc::new(body), place, spans: Arc::new(spans), identity: Arc::new(identity) }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]

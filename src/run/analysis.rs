@@ -62,7 +62,7 @@ fn live(object: &Value) -> ManifestObject {
     let text = serde_yaml::to_string(&body).unwrap_or_default();
     let span = 0..text.lines().next().map_or(0, str::len);
     let source = Source { name: format!("{} on the target", describe(kind, Some(namespace), name)), text };
-    ManifestObject { body: Arc::new(body), place: Place { source: Arc::new(source), span }, spans: Arc::default() }
+    ManifestObject::new(body, Place { source: Arc::new(source), span }, vec![])
 }
 
 /// How many of the control plane's lines are worth showing.

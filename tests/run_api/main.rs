@@ -30,8 +30,7 @@ fn step(text: &str, kind: StepKind) -> Step {
 }
 
 fn apply(objects: &[Value]) -> Step {
-    let manifest =
-        |body: &Value| ManifestObject { body: Arc::new(body.clone()), place: place(), spans: Arc::default() };
+    let manifest = |body: &Value| ManifestObject::new(body.clone(), place(), vec![]);
     step("apply x.yaml", StepKind::Apply(objects.iter().map(manifest).collect()))
 }
 

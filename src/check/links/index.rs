@@ -2,7 +2,7 @@
 
 use super::host;
 use crate::diag::Place;
-use crate::plan::ManifestObject;
+use crate::plan::{ManifestObject, ObjectRef};
 use serde_json::Value;
 
 /// An object and its identity.
@@ -27,7 +27,7 @@ impl<'a> Object<'a> {
     }
 
     pub fn kind(&self) -> &'a str {
-        self.text("/kind").unwrap_or("")
+        &self.object.identity.kind
     }
 
     /// The labels of a workload's pods.
@@ -119,6 +119,7 @@ pub struct Leg<'a> {
     pub sni_hosts: Vec<&'a str>,
 }
 
+#[derive(Default)]
 pub struct Index<'a> {
     pub gateways: Vec<Object<'a>>,
     pub virtual_services: Vec<Object<'a>>,
@@ -134,42 +135,60 @@ pub struct Index<'a> {
 impl<'a> Index<'a> {
     /// The last of several objects with one identity counts: it was applied last.
     pub fn new(objects: &'a [ManifestObject], ambient: &'a [ManifestObject], namespace: &'a str) -> Self {
-        let mut index = Index {
-            gateways: vec![],
-            virtual_services: vec![],
-            destination_rules: vec![],
-            service_entries: vec![],
-            services: vec![],
-            selecting: vec![],
-            workloads: vec![],
-        };
-        let all = ambient.iter().map(|o| (o, true)).chain(objects.iter().map(|o| (o, false)));
-        for (object, ambient) in all {
-            let text = |p: &str| object.body.pointer(p).and_then(Value::as_str).unwrap_or("");
-            let group = text("/apiVersion").split('/').next().unwrap_or("");
-            let list = match (group, text("/kind")) {
-                ("networking.istio.io", "Gateway") => &mut index.gateways,
-                ("networking.istio.io", "VirtualService") => &mut index.virtual_services,
-                ("networking.istio.io", "DestinationRule") => &mut index.destination_rules,
-                ("networking.istio.io", "ServiceEntry") => &mut index.service_entries,
-                ("v1", "Service") => &mut index.services,
-                ("networking.istio.io", "Sidecar" | "EnvoyFilter")
-                | ("security.istio.io", _)
-                | ("telemetry.istio.io", "Telemetry")
-                | ("extensions.istio.io", "WasmPlugin") => &mut index.selecting,
-                ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("v1", "Pod") => &mut index.workloads,
-                _ => continue,
-            };
-            let own = text("/metadata/namespace");
-            let namespace = if own.is_empty() { namespace } else { own };
-            let new = Object { object, namespace, name: text("/metadata/name"), ambient };
-            list.retain(|o| (o.namespace, o.name, o.kind()) != (new.namespace, new.name, new.kind()));
-            list.push(new);
-        }
-        // A rule may select, too.
-        let rules = index.destination_rules.iter().filter(|r| r.get("/spec/workloadSelector").is_some());
-        index.selecting.extend(rules.copied());
+        let mut index = Index::default();
+        ambient.iter().for_each(|object| index.add(object, true, namespace));
+        objects.iter().for_each(|object| index.add(object, false, namespace));
         index
+    }
+
+    /// Adds an object, in the stead of one with the same identity; `namespace` is where one is that names none.
+    pub fn add(&mut self, object: &'a ManifestObject, ambient: bool, namespace: &'a str) {
+        let identity = &*object.identity;
+        let namespace = if identity.namespace.is_empty() { namespace } else { &identity.namespace };
+        let new = Object { object, namespace, name: &identity.name, ambient };
+        let place = |list: &mut Vec<Object<'a>>| {
+            list.retain(|o| (o.name, o.namespace, o.kind()) != (new.name, new.namespace, new.kind()));
+            list.push(new);
+        };
+        match (identity.group(), identity.kind.as_str()) {
+            ("networking.istio.io", "Gateway") => place(&mut self.gateways),
+            ("networking.istio.io", "VirtualService") => place(&mut self.virtual_services),
+            ("networking.istio.io", "DestinationRule") => {
+                place(&mut self.destination_rules);
+                // A rule may select, too.
+                if new.get("/spec/workloadSelector").is_some() {
+                    place(&mut self.selecting);
+                }
+            }
+            ("networking.istio.io", "ServiceEntry") => place(&mut self.service_entries),
+            ("v1", "Service") => place(&mut self.services),
+            ("networking.istio.io", "Sidecar" | "EnvoyFilter")
+            | ("security.istio.io", _)
+            | ("telemetry.istio.io", "Telemetry")
+            | ("extensions.istio.io", "WasmPlugin") => place(&mut self.selecting),
+            ("apps", "Deployment" | "StatefulSet" | "DaemonSet") | ("v1", "Pod") => place(&mut self.workloads),
+            _ => {}
+        }
+    }
+
+    /// Takes out what a `delete` step names.
+    pub fn remove(&mut self, gone: &ObjectRef) {
+        let stays = |o: &Object<'a>| {
+            o.name != gone.name
+                || !o.kind().eq_ignore_ascii_case(&gone.kind)
+                || gone.namespace.as_ref().is_some_and(|n| n != o.namespace)
+        };
+        for list in [
+            &mut self.gateways,
+            &mut self.virtual_services,
+            &mut self.destination_rules,
+            &mut self.service_entries,
+            &mut self.services,
+            &mut self.selecting,
+            &mut self.workloads,
+        ] {
+            list.retain(stays);
+        }
     }
 
     pub fn servers(&self) -> impl Iterator<Item = Server<'a>> {

@@ -34,7 +34,7 @@ pub fn is_blamed(link: &Diagnostic, refused: &[&ManifestObject]) -> bool {
         _ => &["Gateway", "VirtualService", "DestinationRule", "ServiceEntry", "Service"],
     };
     refused.iter().any(|object| {
-        let kind = object.body.get("kind").and_then(serde_json::Value::as_str).unwrap_or("");
+        let kind = object.identity.kind.as_str();
         // One whose kind is misspelt, too.
         ends.iter().any(|end| *end == kind || nearest(kind, [*end]).is_some())
             || link.labels.iter().any(|label| {

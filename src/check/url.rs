@@ -3,7 +3,7 @@
 use super::narrow;
 use crate::diag::suggest::nearest;
 use crate::diag::{Diagnostic, Place};
-use crate::plan::curl::{is_curl, options, urls};
+use crate::plan::curl::{is_curl, meant, options, urls};
 use crate::plan::*;
 use crate::syntax::habit::is_shell;
 
@@ -76,6 +76,22 @@ pub fn check(scenario: &Scenario) -> Vec<Diagnostic> {
         let Some(words) = words(exec).filter(|w| is_curl(w)) else { continue };
         let options = options(&words);
         if options.iter().any(|o| matches!(o.name, "K" | "config" | "V" | "version" | "h" | "help" | "M" | "manual")) {
+            continue;
+        }
+        let misspelt: Vec<(&str, String)> = options
+            .iter()
+            .filter(|o| words[o.words.start].starts_with("--"))
+            .filter_map(|o| Some((o.name, meant(o.name)?)))
+            .collect();
+        for (name, meant) in &misspelt {
+            found.push(
+                Diagnostic::warning("W0241", format!("curl has no option `--{name}`"))
+                    .at(narrow(&step.place, &format!("--{name}")), format!("did you mean `--{meant}`?"))
+                    .help("curl ends with exit code 2 before anything is sent"),
+            );
+        }
+        if !misspelt.is_empty() {
+            // Its value would be read as a URL.
             continue;
         }
         let given = given(&words);

@@ -1,5 +1,7 @@
 //! curl's command line, read as curl reads it: its options, and the URLs that are left.
 
+use crate::diag::suggest::nearest;
+
 /// curl's options that take a value in the next word, from curl's own list (7.88 and later ones).
 const WITH_VALUE: &str = " abstract-unix-socket alt-svc aws-sigv4 cacert capath cert cert-type ciphers config \
     connect-timeout connect-to continue-at cookie cookie-jar create-file-mode crlfile curves data data-ascii \
@@ -20,6 +22,44 @@ const WITH_VALUE: &str = " abstract-unix-socket alt-svc aws-sigv4 cacert capath 
 
 /// The same for short options.
 const SHORT_WITH_VALUE: &str = "AbcCdDeEFHKmoPQrtTuUwxXyYz";
+
+/// Long options that take none, from the same list; those that exist as `--no-…` alone, too.
+const WITHOUT_VALUE: &str = " alpn anyauth append basic buffer ca-native cert-status clobber compressed compressed-ssh create-dirs crlf \
+    digest disable disable-eprt disable-epsv disallow-username-in-url doh-cert-status doh-insecure fail fail-early \
+    fail-with-body false-start follow form-escape ftp-create-dirs ftp-pasv ftp-pret ftp-skip-pasv-ip ftp-ssl-ccc \
+    ftp-ssl-control get globoff haproxy-protocol head help http0.9 http1.0 http1.1 http2 http2-prior-knowledge http3 \
+    http3-only ignore-content-length include insecure ipv4 ipv6 junk-session-cookies keepalive list-only location \
+    location-trusted mail-rcpt-allowfails manual metalink mptcp negotiate netrc netrc-optional next npn ntlm ntlm-wb \
+    out-null parallel parallel-immediate path-as-is post301 post302 post303 progress-bar progress-meter proxy-anyauth proxy-basic \
+    proxy-ca-native proxy-digest proxy-http2 proxy-insecure proxy-negotiate proxy-ntlm proxy-ssl-allow-beast \
+    proxy-ssl-auto-client-cert proxy-tlsv1 proxytunnel raw remote-header-name remote-name remote-name-all \
+    remote-time remove-on-error retry-all-errors retry-connrefused sasl-ir sessionid show-error show-headers silent skip-existing \
+    socks5-basic socks5-gssapi socks5-gssapi-nec ssl ssl-allow-beast ssl-auto-client-cert ssl-no-revoke ssl-reqd \
+    ssl-revoke-best-effort sslv2 sslv3 styled-output suppress-connect-headers tcp-fastopen tcp-nodelay tftp-no-options \
+    tls-earlydata tlsv1 tlsv1.0 tlsv1.1 tlsv1.2 tlsv1.3 tr-encoding trace-ids trace-time use-ascii verbose version \
+    xattr ";
+
+fn known() -> impl Iterator<Item = &'static str> {
+    WITH_VALUE.split_whitespace().chain(WITHOUT_VALUE.split_whitespace())
+}
+
+/// A long option in full: curl takes the beginning of a name for it, where one name alone begins so.
+fn whole(name: &str) -> &str {
+    let mut longer = known().filter(|known| known.starts_with(name));
+    match (longer.next(), longer.next()) {
+        (Some(one), None) => one,
+        _ => name,
+    }
+}
+
+/// The option that a long one most likely meant, where curl has none of that name.
+pub fn meant(option: &str) -> Option<String> {
+    let (no, name) = option.strip_prefix("no-").map_or(("", option), |name| ("no-", name));
+    if name.is_empty() || known().any(|known| known.starts_with(name)) {
+        return None;
+    }
+    nearest(name, known()).map(|near| format!("{no}{near}"))
+}
 
 /// True when the command is curl, by the name of its program. A shell that calls curl is not.
 pub fn is_curl(command: &[String]) -> bool {
@@ -47,7 +87,9 @@ pub fn options(command: &[String]) -> Vec<Flag<'_>> {
             break;
         }
         if let Some(name) = word.strip_prefix("--") {
-            let takes = WITH_VALUE.contains(&format!(" {name} "));
+            let exact = |list: &str| list.contains(&format!(" {name} "));
+            let takes =
+                exact(WITH_VALUE) || !exact(WITHOUT_VALUE) && WITH_VALUE.contains(&format!(" {} ", whole(name)));
             let value = if takes { command.get(i + 1).map(String::as_str) } else { None };
             let end = i + 1 + usize::from(takes);
             found.push(Flag { name, value, words: i..end, at: 0 });
@@ -105,5 +147,6 @@ mod tests {
         assert_eq!(of("curl -s -o /dev/null -H x a.b --max-time 3 c.d"), ["a.b", "c.d"]);
         assert_eq!(of("curl --url a.b -- -c"), ["a.b", "-c"]);
         assert_eq!(of("curl -so out"), Vec::<String>::new());
+        assert_eq!(of("curl --max-t 5 --comp a.b"), ["a.b"]);
     }
 }

@@ -44,7 +44,7 @@ pub(super) const CODES: &[Code] = &[
     code(
         "W0241",
         "the URL is not what it seems",
-        "Without `http://` or `https://` curl speaks plain HTTP to port 80; a scheme that it does not know, or no URL at all, ends it before anything is sent.",
+        "Without `http://` or `https://` curl speaks plain HTTP to port 80; a scheme that it does not know, or no URL at all, or an option that it does not have, ends it before anything is sent.",
     ),
     code(
         "W0242",

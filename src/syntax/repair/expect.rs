@@ -2,6 +2,7 @@
 
 use super::rules::{is_expect, what};
 use super::{Rewrite, Words};
+use crate::diag::suggest::nearest;
 
 fn is_duration(word: &str) -> bool {
     let number = word.trim_end_matches(char::is_alphabetic);
@@ -285,6 +286,9 @@ pub(super) fn colon_behind_header(words: Words<'_>) -> Option<Rewrite> {
         .then(|| Rewrite::replace(words, at + 1..at + 2, &[name, "=="], "`==` stands before the value"))
 }
 
+/// Those that a slip may have meant.
+const OPERATORS: [&str; 2] = ["contains", "matches"];
+
 pub(super) fn operator(words: Words<'_>) -> Option<Rewrite> {
     let (_, word) = what(words)?;
     let at = operator_at(words)?;
@@ -304,6 +308,10 @@ pub(super) fn operator(words: Words<'_>) -> Option<Rewrite> {
             return (words[1] != "no").then_some(Rewrite { blamed: at..at + 1, why, words: new });
         }
         _ if is_modifier(written) => return None,
+        // A slip, where a text stands behind it.
+        _ if words.get(at + 1).is_some_and(|w| !is_modifier(w)) && nearest(written, OPERATORS).is_some() => {
+            nearest(written, OPERATORS)?
+        }
         // No operator at all.
         _ => {
             let meant = match word {

@@ -131,33 +131,21 @@ fn value_type(
     if let Some(inner) = text.strip_prefix('?') {
         return Type::Nullable(Box::new(value_type(inner, message, ids, enums)));
     }
-    match text {
-        "string" => Type::String,
-        "bytes" => Type::Bytes,
-        "bool" => Type::Bool,
-        "int32" => Type::Int32,
-        "uint32" => Type::Uint32,
-        "int64" => Type::Int64,
-        "uint64" => Type::Uint64,
-        "double" => Type::Double,
-        "duration" => Type::Duration,
-        "struct" => Type::Struct,
-        "any" => Type::Any,
-        _ => {
-            let name = match text.strip_prefix('.') {
-                // The package ends where the first name in capitals begins.
-                Some(local) => {
-                    let package = message.split('.').take_while(|step| !step.starts_with(char::is_uppercase));
-                    format!("{}.{local}", package.collect::<Vec<_>>().join("."))
-                }
-                None => full(text),
-            };
-            match (ids.get(name.as_str()), enums.get(name.as_str())) {
-                (Some(id), _) => Type::Message(*id),
-                (_, Some(id)) => Type::Enum(*id),
-                _ => Type::Value,
-            }
+    if let Some(scalar) = Type::scalar(text) {
+        return scalar;
+    }
+    let name = match text.strip_prefix('.') {
+        // The package ends where the first name in capitals begins.
+        Some(local) => {
+            let package = message.split('.').take_while(|step| !step.starts_with(char::is_uppercase));
+            format!("{}.{local}", package.collect::<Vec<_>>().join("."))
         }
+        None => full(text),
+    };
+    match (ids.get(name.as_str()), enums.get(name.as_str())) {
+        (Some(id), _) => Type::Message(*id),
+        (_, Some(id)) => Type::Enum(*id),
+        _ => Type::Value,
     }
 }
 

@@ -120,6 +120,27 @@ pub enum Type {
     Nullable(Box<Type>),
 }
 
+impl Type {
+    /// The type that a word of a schema file names by itself; `None` for a message or an enum.
+    fn scalar(word: &str) -> Option<Type> {
+        Some(match word {
+            "string" => Type::String,
+            "bytes" => Type::Bytes,
+            "bool" => Type::Bool,
+            "int32" => Type::Int32,
+            "uint32" => Type::Uint32,
+            "int64" => Type::Int64,
+            "uint64" => Type::Uint64,
+            "double" => Type::Double,
+            "duration" => Type::Duration,
+            "struct" => Type::Struct,
+            "int-or-string" => Type::IntOrString,
+            "any" => Type::Any,
+            _ => return None,
+        })
+    }
+}
+
 /// Constraints of one value.
 #[derive(Debug, Default)]
 pub struct Constraints {

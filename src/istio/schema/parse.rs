@@ -206,27 +206,14 @@ fn shape_and_type(word: &'static str, names: &Names, line: Line) -> (Shape, Type
 }
 
 fn value_type(word: &'static str, names: &Names, line: Line) -> Type {
-    match word {
-        "string" => Type::String,
-        "bytes" => Type::Bytes,
-        "bool" => Type::Bool,
-        "int32" => Type::Int32,
-        "uint32" => Type::Uint32,
-        "int64" => Type::Int64,
-        "uint64" => Type::Uint64,
-        "double" => Type::Double,
-        "duration" => Type::Duration,
-        "struct" => Type::Struct,
-        "int-or-string" => Type::IntOrString,
-        _ => match word.strip_prefix('?') {
-            Some(inner) => Type::Nullable(Box::new(value_type(inner, names, line))),
-            None => match (names.enums.get(word), names.messages.get(word)) {
-                (Some(id), None) => Type::Enum(*id),
-                (None, Some(id)) => Type::Message(*id),
-                _ => line.wrong("not one type of that name"),
-            },
-        },
+    if let Some(inner) = word.strip_prefix('?') {
+        return Type::Nullable(Box::new(value_type(inner, names, line)));
     }
+    Type::scalar(word).unwrap_or_else(|| match (names.enums.get(word), names.messages.get(word)) {
+        (Some(id), None) => Type::Enum(*id),
+        (None, Some(id)) => Type::Message(*id),
+        _ => line.wrong("not one type of that name"),
+    })
 }
 
 fn count_range(text: &str, line: Line) -> RangeInclusive<usize> {

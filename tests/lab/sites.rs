@@ -1,7 +1,7 @@
 //! Every behaviour of outside sites, each as an object of the API, met by real clients in a pod without a sidecar: one lab.
 
 use crate::program::can_run;
-use egress_scn::cluster::{Cluster, Pod, Propagation};
+use egress_scn::cluster::{Admin, Cluster, Pod, Propagation};
 use egress_scn::lab::authority::{Authority, Leaf};
 use egress_scn::lab::boot::Lab;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -39,8 +39,21 @@ impl Place {
             let site = json!({"apiVersion": "lab.egress-scn.dev/v1", "kind": "Site", "metadata": {"name": name}, "spec": spec});
             api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(&site)).await.unwrap();
         }
-        let settled = Propagation::new(self.cluster.clone()).settle(&[], None, PATIENCE).await;
-        assert!(settled.proven, "{settled:?}");
+        self.settled(&[]).await;
+    }
+
+    async fn settled(&self, proxies: &[&Admin]) {
+        let settled = Propagation::new(self.cluster.clone()).settle(proxies, None, PATIENCE).await;
+        assert!(settled.proven && settled.rejections.is_empty(), "{settled:?}");
+    }
+
+    /// An Istio object of the sleep pod's namespace.
+    async fn istio(&self, kind: &str, name: &str, spec: Value) {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("networking.istio.io", "v1", kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.cluster.client().clone(), "mesh-test", &resource);
+        let object = json!({"apiVersion": "networking.istio.io/v1", "kind": kind,
+            "metadata": {"name": name, "namespace": "mesh-test"}, "spec": spec});
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
     }
 
     /// A shell's exit code and output in the pod.
@@ -68,6 +81,7 @@ fn sites_do_as_their_objects_say() {
         tls(&place).await;
         ports(&place).await;
         reach(&place).await;
+        tunnels(&place).await;
     });
 }
 
@@ -192,4 +206,44 @@ async fn reach(place: &Place) {
         "200",
         "others are as they were"
     );
+}
+
+/// A sidecar that reaches a host through a proxy site, by either kind of tunnel.
+async fn tunnels(place: &Place) {
+    let proxy = json!({"addresses": ["198.51.100.20"], "ports": [{"number": 3128, "protocol": "PROXY"}]});
+    place.sites(&[("forward.example", proxy), ("behind.example", json!({"answer": "Facts"}))]).await;
+    let ports = |number: u32, protocol: &str| json!([{"number": number, "name": "p", "protocol": protocol}]);
+    let entry = |host: &str, ports: Value| json!({"hosts": [host], "ports": ports, "resolution": "DNS"});
+    place.istio("ServiceEntry", "forward", entry("forward.example", ports(3128, "TCP"))).await;
+    place.istio("ServiceEntry", "behind", entry("behind.example", ports(443, "TLS"))).await;
+    let to_proxy = json!({"host": "forward.example", "port": {"number": 3128}, "subset": "tunnel"});
+    let route =
+        json!([{"match": [{"port": 443, "sniHosts": ["behind.example"]}], "route": [{"destination": to_proxy}]}]);
+    place.istio("VirtualService", "behind", json!({"hosts": ["behind.example"], "tls": route})).await;
+    let sleep = place.cluster.pods("mesh-test", "sleep", PATIENCE).await.unwrap().remove(0);
+    let sidecar = place.cluster.admin(&sleep);
+    let mut connections = 0;
+    for (protocol, host, exit) in [
+        ("CONNECT", "behind.example", 0),
+        ("POST", "behind.example", 0),
+        // The proxy knows no such host: the tunnel does not come about.
+        ("CONNECT", "no.such.local", 35),
+        ("POST", "no.such.local", 35),
+    ] {
+        let tunnel = json!({"protocol": protocol, "targetHost": host, "targetPort": 443});
+        let subset = json!([{"name": "tunnel", "trafficPolicy": {"tunnel": tunnel}}]);
+        place.istio("DestinationRule", "forward", json!({"host": "forward.example", "subsets": subset})).await;
+        place.settled(&[&sidecar]).await;
+        let command = ["curl", "-s", "--max-time", "10", "https://behind.example/x"].map(String::from);
+        let output = place.cluster.exec(&sleep, Some("sleep"), &command).await.unwrap();
+        assert_eq!(output.exit, exit, "{protocol} to {host}");
+        let counted = sidecar.stats("^cluster.outbound.3128.tunnel.*upstream_cx_total$").await.unwrap();
+        let by_proxy = counted.iter().map(|(_, value)| value).sum::<u64>();
+        assert!(by_proxy > connections, "{protocol} to {host}: not by the proxy");
+        connections = by_proxy;
+        if exit == 0 {
+            let facts: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!((&facts["sni"], &facts["path"]), (&json!("behind.example"), &json!("/x")), "{protocol}");
+        }
+    }
 }

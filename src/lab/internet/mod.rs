@@ -13,6 +13,7 @@ mod outside;
 mod prefixed;
 mod site;
 mod sites;
+mod tunnel;
 
 pub use names::{ServiceName, ServicePlace, minted_address, well_known};
 pub use site::{

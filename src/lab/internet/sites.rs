@@ -1,5 +1,5 @@
 //! Serves every site: takes connections to any outside address and port, speaks TLS or plain HTTP, answers requests,
-//! echoes what is neither, and is a proxy (CONNECT) where asked on a port of no fixed kind.
+//! echoes what is neither, and is a proxy (CONNECT, POST) where asked on a port of no fixed kind.
 
 use super::World;
 use super::certificates::Certificates;
@@ -7,6 +7,7 @@ use super::facts::{self, Connection, TlsFacts};
 use super::httpbin;
 use super::prefixed::{Beginning, Prefixed};
 use super::site::{Answer, Site, Speaks};
+use super::tunnel::{self, Answered, Target};
 use crate::lab::authority::Authority;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
@@ -118,25 +119,26 @@ impl SiteServer {
         let connection = Arc::new(connection);
         let service = hyper::service::service_fn(move |request| {
             let (server, connection) = (self.clone(), connection.clone());
-            async move { Ok::<_, Infallible>(server.answer(request, &connection, speaks).await) }
+            async move { Ok::<_, Infallible>(server.respond(request, &connection, speaks).await) }
         });
         auto::Builder::new(TokioExecutor::new()).serve_connection_with_upgrades(TokioIo::new(stream), service).await
     }
 
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        connection: &Connection,
-        speaks: Speaks,
-    ) -> Response<Full<Bytes>> {
+    async fn respond(self, request: Request<Incoming>, connection: &Connection, speaks: Speaks) -> Response<Answered> {
         if speaks == Speaks::Https && connection.tls.is_none() {
             let mut answer = text(StatusCode::BAD_REQUEST, "The plain HTTP request was sent to HTTPS port\n".into());
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            return answer;
+            return answer.map(tunnel::whole);
         }
-        if speaks == Speaks::Proxy && request.method() == Method::CONNECT {
-            return self.tunnel(request, connection);
+        if speaks == Speaks::Proxy
+            && let Some(target) = tunnel::target(&request, connection, &self.world)
+        {
+            return self.tunnel(request, target, connection);
         }
+        self.answer(request, connection).await.map(tunnel::whole)
+    }
+
+    async fn answer(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let only_head = head.method == Method::HEAD;
         let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
@@ -179,26 +181,24 @@ impl SiteServer {
     }
 
     /// A forward proxy: what comes through the tunnel reaches the site that was asked for.
-    fn tunnel(&self, request: Request<Incoming>, connection: &Connection) -> Response<Full<Bytes>> {
-        let target = request.uri().authority().cloned();
-        let found = target.as_ref().and_then(|target| {
-            let port = target.port_u16()?;
-            let literal = target.host().parse().ok();
-            let address = literal.or_else(|| self.world.outside_address(target.host()))?;
-            Some((address, port))
-        });
-        let Some((address, port)) = found else {
-            return text(StatusCode::BAD_GATEWAY, "The proxy does not know this host\n".into());
+    fn tunnel(self, request: Request<Incoming>, target: Target, connection: &Connection) -> Response<Answered> {
+        let Some((address, port)) = target.place else {
+            let unknown = text(StatusCode::BAD_GATEWAY, "The proxy does not know this host\n".into());
+            return unknown.map(tunnel::whole);
         };
-        let server = self.clone();
         let inside = Connection { client: connection.client, address, port, tls: None };
-        tokio::spawn(async move {
-            // A tunnel that does not come about is the client's to see.
-            if let Ok(upgraded) = hyper::upgrade::on(request).await {
-                let _ = server.connection(TokioIo::new(upgraded), inside).await;
-            }
-        });
-        Response::new(Full::default())
+        // A tunnel that does not come about is the client's to see.
+        if request.method() == Method::CONNECT {
+            tokio::spawn(async move {
+                if let Ok(upgraded) = hyper::upgrade::on(request).await {
+                    let _ = self.connection(TokioIo::new(upgraded), inside).await;
+                }
+            });
+            return Response::new(tunnel::whole(Full::default()));
+        }
+        let (stream, body) = tunnel::by_bodies(request.into_body());
+        tokio::spawn(async move { drop(self.connection(stream, inside).await) });
+        Response::new(body)
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 
 /// Where kubeadm puts it.
 pub const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+pub const SERVICE_PORT: u16 = 443;
 const PORT: u16 = 6443;
 
 /// Passes connections on for the lab's life.
@@ -28,14 +29,17 @@ pub async fn open(fabric: &Fabric, api: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
-/// The Service and its endpoints, which an API server makes itself.
-pub fn objects() -> [Value; 2] {
-    let service = json!({"apiVersion": "v1", "kind": "Service",
+/// The Service, as an API server makes it itself.
+pub fn service() -> Value {
+    json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"namespace": "default", "name": "kubernetes", "labels": {"component": "apiserver", "provider": "kubernetes"}},
-        "spec": {"type": "ClusterIP", "clusterIP": SERVICE_ADDRESS, "ports": [{"name": "https", "port": 443, "targetPort": PORT}]}});
-    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "spec": {"type": "ClusterIP", "clusterIP": SERVICE_ADDRESS, "ports": [{"name": "https", "port": SERVICE_PORT, "targetPort": PORT}]}})
+}
+
+/// What is behind it.
+pub fn endpoints() -> Value {
+    json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"namespace": "default", "name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "endpoints": [{"addresses": [GATEWAY], "conditions": {"ready": true}}],
-        "ports": [{"name": "https", "port": PORT, "protocol": "TCP"}]});
-    [service, slice]
+        "ports": [{"name": "https", "port": PORT, "protocol": "TCP"}]})
 }

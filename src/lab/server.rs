@@ -127,10 +127,7 @@ async fn boot(folder: &Path) -> Result<Running, String> {
     }
 
     let fabric = Fabric::new().await.map_err(|error| error.to_string())?;
-    let own_api = matches!(api, Running::Own(_));
-    if own_api {
-        api_door::open(&fabric, api.address()).await?;
-    }
+    api_door::open(&fabric, api.address()).await?;
     let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
     let network = network::start(client.clone(), fabric.clone(), internet, Arc::new(log));
 
@@ -190,7 +187,11 @@ async fn boot(folder: &Path) -> Result<Running, String> {
         log: Box::new(log),
     }));
 
-    let door = if own_api { api_door::objects().to_vec() } else { vec![] };
+    let mut door = vec![api_door::endpoints()];
+    // A kube-apiserver makes its Service itself, and nothing behind it: it does not know the lab's network.
+    if matches!(api, Running::Own(_)) {
+        door.push(api_door::service());
+    }
     base::apply(&client, &outside_ca, options.ingress, door).await?;
     say(&Word::Doing("pods are starting".into()));
     base::wait_ready(&client, options.ready_within).await?;

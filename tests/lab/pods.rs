@@ -324,6 +324,13 @@ async fn tokens(place: &Place) {
     ] {
         assert!(place.sh(&client, "client", &ask(more, &own)).await.1.ends_with(" 403"), "{more}");
     }
+    // Where a client looks that knows it runs in a cluster.
+    let by_variables = format!(
+        "curl -s -o /dev/null -w '%{{http_code}}' --cacert {folder}/ca.crt -H \"Authorization: Bearer {own}\" https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT_HTTPS/version"
+    );
+    for (pod, container) in [(&client, "client"), (&sleep, "sleep")] {
+        assert_eq!(place.sh(pod, container, &by_variables).await, (0, "200".into()), "{container}");
+    }
     // Without a pod's own authority the API is not believed.
     assert_eq!(place.sh(&client, "client", "curl -s https://kubernetes.default.svc/version").await.0, 60);
 }

@@ -3,6 +3,7 @@
 
 use super::NodeConfig;
 use super::pod::Pod;
+use crate::lab::api_door::{SERVICE_ADDRESS, SERVICE_PORT};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Secret};
 use kube::Api;
 use std::collections::BTreeMap;
@@ -22,6 +23,9 @@ pub async fn of(spec: &Container, pod: &Pod, config: &NodeConfig) -> Result<Vec<
         ("SSL_CERT_FILE".to_string(), roots.clone()),
         ("CURL_CA_BUNDLE".to_string(), roots),
     ]);
+    for (name, value) in of_the_api() {
+        env.set(name.to_string(), value);
+    }
     for source in spec.env_from.iter().flatten() {
         let prefix = source.prefix.as_deref().unwrap_or_default();
         let found = if let Some(map) = &source.config_map_ref {
@@ -48,6 +52,22 @@ pub async fn of(spec: &Container, pod: &Pod, config: &NodeConfig) -> Result<Vec<
         env.set(var.name.clone(), value);
     }
     Ok(env.0)
+}
+
+/// Where a client within a cluster looks for the API, as the kubelet says it of the Service `kubernetes`.
+fn of_the_api() -> [(&'static str, String); 8] {
+    let (address, port) = (SERVICE_ADDRESS.to_string(), SERVICE_PORT.to_string());
+    let url = format!("tcp://{address}:{port}");
+    [
+        ("KUBERNETES_SERVICE_HOST", address.clone()),
+        ("KUBERNETES_SERVICE_PORT", port.clone()),
+        ("KUBERNETES_SERVICE_PORT_HTTPS", port.clone()),
+        ("KUBERNETES_PORT", url.clone()),
+        ("KUBERNETES_PORT_443_TCP", url),
+        ("KUBERNETES_PORT_443_TCP_PROTO", "tcp".to_string()),
+        ("KUBERNETES_PORT_443_TCP_PORT", port),
+        ("KUBERNETES_PORT_443_TCP_ADDR", address),
+    ]
 }
 
 /// `$(NAME)` in a container's command and arguments.

@@ -1,7 +1,8 @@
 //! A configuration, and what its probes did.
 
-use serde::Deserialize;
-use serde_json::Value;
+use crate::probe::Seen;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::path::Path;
 
 pub struct Case {
@@ -11,10 +12,12 @@ pub struct Case {
     /// Istio objects and Services.
     pub objects: Vec<Value>,
     pub probes: Vec<Told>,
+    /// From a seed.
+    pub generated: bool,
 }
 
 /// A probe and what became of it.
-#[derive(Deserialize)]
+#[derive(Default, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     pub probe: String,
     pub exit: i32,
@@ -27,8 +30,32 @@ pub struct Told {
     pub gateway_cluster: Vec<String>,
     /// `true`, `false`, or `"core"`.
     pub stable: Value,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub answered_by: Value,
+}
+
+impl Told {
+    /// A probe that is yet to be sent.
+    pub fn asked(probe: String) -> Told {
+        Told { probe, ..Told::default() }
+    }
+
+    pub fn of(probe: &str, seen: &Seen) -> Told {
+        let answered_by = match &seen.answered_to {
+            Some(from) => json!({"from": from, "sni": seen.sni}),
+            None => Value::Null,
+        };
+        Told {
+            probe: probe.to_owned(),
+            exit: seen.exit,
+            http_code: seen.http_code,
+            path: seen.path.clone(),
+            sleep_cluster: seen.sleep_clusters.clone(),
+            gateway_cluster: seen.gateway_clusters.clone(),
+            stable: json!(true),
+            answered_by,
+        }
+    }
 }
 
 pub fn checked_in() -> Vec<Case> {
@@ -39,6 +66,7 @@ pub fn checked_in() -> Vec<Case> {
             mesh: value["mesh"].as_str().unwrap().to_string(),
             objects: value["objects"].as_array().unwrap().clone(),
             probes: serde_json::from_value(value["probes"].take()).unwrap(),
+            generated: false,
         }
     };
     include_str!("cases.jsonl").lines().map(read).collect()
@@ -61,6 +89,7 @@ pub fn of_folder(folder: &Path) -> Vec<Case> {
             })
             .collect(),
         probes: serde_json::from_value(probes.take()).unwrap(),
+        generated: false,
     };
     truth.iter_mut().map(of_case).collect()
 }

@@ -11,6 +11,8 @@ pub struct Tally {
     same: usize,
     unstable: usize,
     different: Vec<String>,
+    /// How many of them have been told.
+    told: usize,
 }
 
 impl Tally {
@@ -31,6 +33,13 @@ impl Tally {
 
     pub fn share(&self) -> f64 {
         self.same as f64 / self.stable as f64
+    }
+
+    /// What differs and is not told yet: a long run is read while it goes on.
+    pub fn news(&mut self) -> String {
+        let news = self.different[self.told..].iter().map(|text| format!("{text}\n")).collect();
+        self.told = self.different.len();
+        news
     }
 
     pub fn text(&self) -> String {

@@ -6,13 +6,17 @@ use egress_scn::cluster::{Cluster, Propagation};
 use egress_scn::lab::authority::{Authority, Leaf};
 use egress_scn::lab::base::OUTSIDE_CA;
 use egress_scn::lab::boot::Lab;
+use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -135,15 +139,26 @@ impl World {
             if object["kind"] == "Service" {
                 object["spec"].as_object_mut().unwrap().shift_remove("clusterIP");
             }
+            // Only a control plane writes a status.
+            object.as_object_mut().unwrap().shift_remove("status");
             self.apply(&object).await;
         }
         self.fresh(SLEEP.0, SLEEP.1).await;
         self.fresh(GATEWAY.0, GATEWAY.1).await;
         let sleep = self.cluster.pods(SLEEP.0, SLEEP.1, PATIENCE).await.unwrap().remove(0);
         let gateway = self.cluster.pods(GATEWAY.0, GATEWAY.1, PATIENCE).await.unwrap().remove(0);
+        for (namespace, name, ip) in [(SLEEP.0, SLEEP.1, &sleep.ip), (GATEWAY.0, GATEWAY.1, &gateway.ip)] {
+            if case.objects.iter().any(|object| object["kind"] == "Service" && object["metadata"]["name"] == name) {
+                self.endpoint(namespace, name, ip).await;
+            }
+        }
         let (sidecar, router) = (self.cluster.admin(&sleep), self.cluster.admin(&gateway));
         let settled = self.propagation.settle(&[&sidecar, &router], None, PATIENCE).await;
-        assert!(settled.proven && settled.rejections.is_empty(), "{}: {settled:?}", case.name);
+        // A real istiod does not say what has arrived: there it is the quiet of the proxies.
+        let proven = settled.proven || !self.propagation.can_prove().await;
+        assert!(proven, "{}: {settled:?}", case.name);
+        // What istiod generates, an Envoy need not take: an address that is not the gateway's, say.
+        assert!(case.generated || settled.rejections.is_empty(), "{}: {settled:?}", case.name);
         let mut gateway_ports = BTreeMap::new();
         for service in case.objects.iter().filter(|o| o["kind"] == "Service" && o["metadata"]["name"] == GATEWAY.1) {
             for port in service["spec"]["ports"].as_array().unwrap() {
@@ -151,6 +166,22 @@ impl World {
             }
         }
         Place { cluster: &self.cluster, sleep, gateway, sidecar, router, gateway_ports }
+    }
+
+    /// Waits until the Service of that name has this pod: a pod is ready before its Service knows it.
+    async fn endpoint(&self, namespace: &str, service: &str, ip: &str) {
+        let slices: Api<EndpointSlice> = Api::namespaced(self.cluster.client().clone(), namespace);
+        let config = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+        let mut events = pin!(watcher(slices, config).applied_objects());
+        while let Some(slice) = events.next().await {
+            let endpoints = slice.unwrap().endpoints;
+            let ready =
+                endpoints.iter().filter(|endpoint| endpoint.conditions.as_ref().is_some_and(|c| c.ready == Some(true)));
+            if ready.flat_map(|endpoint| &endpoint.addresses).any(|address| address == ip) {
+                return;
+            }
+        }
+        panic!("{namespace}/{service}: {ip} is not among its endpoints");
     }
 
     /// Takes the case's objects away.

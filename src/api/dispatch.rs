@@ -14,12 +14,16 @@ use super::{binding, discovery, exec, logs, openapi, patch, portforward, review,
 use bytes::Bytes;
 use http::{Method, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
+use hyper::body::Body;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Answers a request; every failure becomes a `Status`.
-pub async fn handle(ctx: Arc<Context>, request: hyper::Request<Incoming>, known: bool) -> Answer {
+pub async fn handle<B>(ctx: Arc<Context>, request: hyper::Request<B>, known: bool) -> Answer
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let Some(caller) = Caller::of(&ctx, known, request.headers()) else {
         return answer::failure(&Failure::unauthorized());
     };
@@ -29,11 +33,11 @@ pub async fn handle(ctx: Arc<Context>, request: hyper::Request<Incoming>, known:
     }
 }
 
-async fn answer_to(
-    ctx: Arc<Context>,
-    mut incoming: hyper::Request<Incoming>,
-    caller: Caller,
-) -> Result<Answer, Failure> {
+async fn answer_to<B>(ctx: Arc<Context>, mut incoming: hyper::Request<B>, caller: Caller) -> Result<Answer, Failure>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let writing = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE].contains(incoming.method());
     // Until the answer is made; streams (a POST, of old clients) end it before.
     let writing = writing.then(|| ctx.store.writing());

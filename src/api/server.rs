@@ -1,5 +1,6 @@
 //! The API server: its store and what it serves, behind an HTTPS listener.
 
+use super::answer::Answer;
 use super::context::{Admission, Context};
 use super::crd;
 use super::failure::Failure;
@@ -10,6 +11,8 @@ use super::resource::{CustomResource, Registry, Resource};
 use super::store::Store;
 use super::write::{self, WriteOptions};
 use super::{dispatch, patch};
+use futures::future::BoxFuture;
+use hyper::body::Body;
 use serde_json::Value;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -70,6 +73,18 @@ impl Server {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Answers requests of who lives in the server's own process, and needs neither socket nor TLS nor certificate: as it
+    /// answers an administrator's. Streams that take a connection over (exec, port-forward) need one.
+    pub fn in_process<B>(&self) -> impl Fn(http::Request<B>) -> BoxFuture<'static, Answer> + Clone + Send + use<B>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let context = self.context.clone();
+        move |request| Box::pin(dispatch::handle(context.clone(), request, true))
     }
 
     /// The store, to look at (tests, readiness).

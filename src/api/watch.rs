@@ -31,6 +31,8 @@ struct Watcher {
     cursor: u64,
     /// Other kinds changed up to the cursor, and no bookmark has said so.
     owed: bool,
+    /// Whoever can run went first since the cursor moved: of many bursts in a row the last one's bookmark is enough.
+    stood_back: bool,
     /// Events of the initial state, sent first.
     initial: Vec<u8>,
     revisions: watch::Receiver<u64>,
@@ -81,6 +83,7 @@ pub fn start(
         bookmarks,
         cursor: given,
         owed: false,
+        stood_back: false,
         initial: Vec::new(),
         revisions,
         bursts,
@@ -127,7 +130,15 @@ impl Watcher {
         loop {
             self.revisions.borrow_and_update();
             self.bursts.borrow_and_update();
-            let out = self.take();
+            let mut out = self.take();
+            if out.is_empty() && self.may_pay() {
+                if !std::mem::replace(&mut self.stood_back, true) {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                self.owed = false;
+                self.bookmark(false, &mut out);
+            }
             if !out.is_empty() {
                 return Some(out.into());
             }
@@ -146,8 +157,6 @@ impl Watcher {
             let state = self.ctx.store.lock();
             let revision = state.revision();
             if revision <= self.cursor {
-                drop(state);
-                self.pay(&mut out);
                 return out;
             }
             match state.since(self.cursor) {
@@ -177,16 +186,13 @@ impl Watcher {
         }
         self.cursor = revision;
         self.owed = self.bookmarks && sent < revision;
-        self.pay(&mut out);
+        self.stood_back = false;
         out
     }
 
-    /// The bookmark that is owed, if nobody is writing.
-    fn pay(&mut self, out: &mut Vec<u8>) {
-        if self.owed && *self.bursts.borrow() >= self.cursor {
-            self.owed = false;
-            self.bookmark(false, out);
-        }
+    /// Whether a bookmark is owed, and nobody is writing.
+    fn may_pay(&self) -> bool {
+        self.owed && *self.bursts.borrow() >= self.cursor
     }
 
     fn event(&self, kind: &str, object: &Value, out: &mut Vec<u8>) {

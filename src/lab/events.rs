@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 const KEPT: usize = 2000;
 /// How many may wait to be written; more at once are not told.
 const WAITING: usize = 8192;
+/// How many are written at once: what a pod's start tells, in one burst of writes.
+const AT_ONCE: usize = 32;
 
 /// Told by a part of the lab. Cheap to clone.
 #[derive(Clone)]
@@ -104,25 +106,27 @@ struct Written {
 
 async fn write(client: kube::Client, mut notes: mpsc::Receiver<Note>, log: Log) {
     let mut written = Written::default();
-    while let Some(note) = notes.recv().await {
-        let api: Api<Event> = Api::namespaced(client.clone(), &note.namespace);
-        let result = match written.counts.get_mut(&note) {
-            Some((name, count)) => {
-                *count += 1;
-                let more = json!({ "count": count, "lastTimestamp": now() });
-                api.patch(name, &PatchParams::default(), &Patch::Merge(more)).await.map(|_| ())
-            }
-            None => create(&api, &note, &mut written).await,
-        };
-        match result {
-            Ok(()) => {}
-            // Its namespace ends, or somebody has deleted it.
-            Err(kube::Error::Api(refusal)) if matches!(refusal.code, 403 | 404 | 409) => {
-                written.forget(&note);
-            }
-            Err(error) => log(&format!("an event of {}/{}: {error}", note.namespace, note.name)),
+    let mut waiting = Vec::new();
+    while notes.recv_many(&mut waiting, AT_ONCE).await > 0 {
+        // The same one again is counted: it waits for the one before.
+        let mut round = Vec::new();
+        let mut again = Vec::new();
+        for note in waiting.drain(..) {
+            if round.contains(&note) { again.push(note) } else { round.push(note) }
         }
-        if written.order.len() > KEPT
+        for round in std::iter::once(round).chain(again.into_iter().map(|note| vec![note])) {
+            let told = round.iter().map(|note| tell(&client, note, written.counts.get(note)));
+            let told = futures::future::join_all(told).await;
+            for (note, result) in round.into_iter().zip(told) {
+                match result {
+                    Ok(times) => written.keep(note, times),
+                    // Its namespace ends, or somebody has deleted it.
+                    Err(kube::Error::Api(refusal)) if matches!(refusal.code, 403 | 404 | 409) => written.forget(&note),
+                    Err(error) => log(&format!("an event of {}/{}: {error}", note.namespace, note.name)),
+                }
+            }
+        }
+        while written.order.len() > KEPT
             && let Some(oldest) = written.order.pop_front()
             && let Some((name, _)) = written.counts.remove(&oldest)
         {
@@ -134,16 +138,28 @@ async fn write(client: kube::Client, mut notes: mpsc::Receiver<Note>, log: Log) 
 }
 
 impl Written {
+    fn keep(&mut self, note: Note, times: (String, u32)) {
+        if self.counts.insert(note.clone(), times).is_none() {
+            self.order.push_back(note);
+        }
+    }
+
     fn forget(&mut self, note: &Note) {
         self.counts.remove(note);
         self.order.retain(|known| known != note);
     }
 }
 
-async fn create(api: &Api<Event>, note: &Note, written: &mut Written) -> kube::Result<()> {
-    let time = Timestamp::now();
+/// Writes that it has happened, for the first time or again. Gives the event's name and how often by now.
+async fn tell(client: &kube::Client, note: &Note, before: Option<&(String, u32)>) -> kube::Result<(String, u32)> {
+    let api: Api<Event> = Api::namespaced(client.clone(), &note.namespace);
+    if let Some((name, count)) = before {
+        let count = count + 1;
+        let more = json!({ "count": count, "lastTimestamp": now() });
+        return api.patch(name, &PatchParams::default(), &Patch::Merge(more)).await.map(|_| (name.clone(), count));
+    }
     // As client-go names them: nobody's name is the same twice.
-    let name = format!("{}.{:x}", note.name, time.as_nanosecond());
+    let name = format!("{}.{:x}", note.name, Timestamp::now().as_nanosecond());
     let event = json!({
         "apiVersion": "v1", "kind": "Event",
         "metadata": { "name": name, "namespace": note.namespace },
@@ -156,9 +172,7 @@ async fn create(api: &Api<Event>, note: &Note, written: &mut Written) -> kube::R
     });
     let event: Event = serde_json::from_value(event).map_err(kube::Error::SerdeError)?;
     api.create(&PostParams::default(), &event).await?;
-    written.counts.insert(note.clone(), (name, 1));
-    written.order.push_back(note.clone());
-    Ok(())
+    Ok((name, 1))
 }
 
 /// Kubernetes' times have whole seconds.

@@ -214,7 +214,7 @@ fn make_place(place: &Path, is_folder: bool) -> io::Result<()> {
     }
     let folder = if is_folder { place } else { place.parent().unwrap_or(place) };
     fs::create_dir_all(folder)?;
-    if is_folder { Ok(()) } else { fs::write(place, "") }
+    if is_folder { Ok(()) } else { make_file(place) }
 }
 
 /// Whether the folder is in a file system of memory that was made for the pod: only those are marked by this size.
@@ -230,6 +230,13 @@ const MEMORY_BYTES: u64 = 4096 * 4099;
 pub(super) fn mount_memory(at: &Path) -> Result<(), Errno> {
     let options = format!("mode=755,size={MEMORY_BYTES}");
     mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))
+}
+
+/// An empty file to mount over. It is never open: a process that is being started just then would hold a copy, and a mount
+/// with a file open for writing cannot be made read-only.
+pub(super) fn make_file(place: &Path) -> io::Result<()> {
+    use nix::sys::stat::{Mode, SFlag, mknod};
+    mknod(place, SFlag::S_IFREG, Mode::S_IRUSR | Mode::S_IWUSR, 0).map_err(io::Error::from)
 }
 
 /// Covers a folder with one in memory that holds the same things, and where more can be made.
@@ -255,7 +262,7 @@ fn mirror(folder: &Path) -> io::Result<()> {
         if kind.is_dir() {
             fs::create_dir(&new)?
         } else {
-            fs::write(&new, "")?
+            make_file(&new)?
         }
         let old = PathBuf::from(format!("/proc/thread-self/fd/{}", covered.as_raw_fd())).join(entry.file_name());
         match mount(Some(&old), &new, NOTHING, MsFlags::MS_BIND | MsFlags::MS_REC, NOTHING) {

@@ -2,7 +2,7 @@
 //! users. What a container has of an image, a pod has of the host, read-only.
 
 use super::obstacle::Obstacle;
-use super::pod_files::mount_memory;
+use super::pod_files::{make_file, mount_memory};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{chdir, chroot, pivot_root};
@@ -164,7 +164,7 @@ fn put_together(root: &Path, shown: &[PathBuf]) -> io::Result<()> {
             fs::create_dir_all(&place)?;
         } else {
             place.parent().map_or(Ok(()), fs::create_dir_all)?;
-            fs::write(&place, "")?;
+            make_file(&place)?;
         }
         bind(&PathBuf::from(format!("/proc/thread-self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open))), &place)?;
     }
@@ -191,7 +191,7 @@ fn show(of_host: &Path, place: &Path) -> io::Result<()> {
     if metadata.is_dir() {
         fs::create_dir(place)?
     } else {
-        fs::write(place, "")?
+        make_file(place)?
     }
     bind(of_host, place)
 }

@@ -14,7 +14,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-/// Held shared while a process is started, alone while a pod's mounts are prepared.
+/// Held shared while a process is started, alone while the mounts of a pod that sees the host are prepared.
 static STARTING: RwLock<()> = RwLock::new(());
 
 /// Keeps processes from being started as long as it lives. Between its fork and its exec a new process holds a copy of

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::api::listener::Tls;
 use crate::api::{self, KubeletServer};
+use futures::FutureExt;
 use serde_json::json;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -116,6 +117,8 @@ async fn boot(folder: &Path) -> Result<Running, String> {
     let outside_roots = folder.join("outside-roots.pem");
     write_private(&outside_roots, &outside_ca.root_pem()).map_err(|error| format!("writing roots: {error}"))?;
 
+    // The network is made while the API starts: neither needs the other.
+    let network = tokio::spawn(start_network(outside_ca.clone()));
     let agent = Arc::new(NodeAgent::default());
     let (api, client) = match options.real.kube_apiserver {
         None => start_api(folder, &options.context, &api_ca, agent.clone()).await?,
@@ -125,11 +128,6 @@ async fn boot(folder: &Path) -> Result<Running, String> {
     for part in options.real.names() {
         say(&Word::Doing(format!("with a real {part}")));
     }
-
-    let fabric = Fabric::new().await.map_err(|error| error.to_string())?;
-    api_door::open(&fabric, api.address()).await?;
-    let internet = Internet::start(&fabric, outside_ca.clone()).await.map_err(|error| error.to_string())?;
-    let network = network::start(client.clone(), fabric.clone(), internet, Arc::new(log));
 
     let events = Recorder::start(client.clone(), "kubelet", NODE, Arc::new(log));
     tokio::spawn(controllers::run(controllers::Config {
@@ -141,6 +139,17 @@ async fn boot(folder: &Path) -> Result<Running, String> {
         kubelet_port: api.kubelet_port(),
         log: Arc::new(log),
     }));
+    let mut door = vec![api_door::endpoints()];
+    // A kube-apiserver makes its Service itself, and nothing behind it: it does not know the lab's network.
+    if matches!(api, Running::Own(_)) {
+        door.push(api_door::service());
+    }
+    let (applying, signer) = (client.clone(), outside_ca.clone());
+    let applied = tokio::spawn(async move { base::apply(&applying, &signer, options.ingress, door).await });
+
+    let (fabric, internet) = network.await.map_err(|error| error.to_string())??;
+    api_door::open(&fabric, api.address()).await?;
+    let network = network::start(client.clone(), fabric.clone(), internet, Arc::new(log));
 
     let pilot_log = Arc::new(LogStore::default());
     // Pods see this folder, and no other of the lab's.
@@ -187,15 +196,17 @@ async fn boot(folder: &Path) -> Result<Running, String> {
         log: Box::new(log),
     }));
 
-    let mut door = vec![api_door::endpoints()];
-    // A kube-apiserver makes its Service itself, and nothing behind it: it does not know the lab's network.
-    if matches!(api, Running::Own(_)) {
-        door.push(api_door::service());
-    }
-    base::apply(&client, &outside_ca, options.ingress, door).await?;
+    applied.await.map_err(|error| error.to_string())??;
     say(&Word::Doing("pods are starting".into()));
     base::wait_ready(&client, options.ready_within).await?;
     Ok(api)
+}
+
+/// The fabric, and the internet in it.
+async fn start_network(outside_ca: Arc<Authority>) -> Result<(Fabric, Internet), String> {
+    let fabric = Fabric::new().await.map_err(|error| error.to_string())?;
+    let internet = Internet::start(&fabric, outside_ca).await.map_err(|error| error.to_string())?;
+    Ok((fabric, internet))
 }
 
 /// The API server that the lab is built on.
@@ -273,8 +284,24 @@ async fn start_api(
         server.seed(configuration).map_err(|error| format!("registering the webhooks: {error}"))?;
     }
 
-    let client = write_kubeconfig(folder, context, address, ca, &admin).await?;
-    Ok((Running::Own(server), client))
+    save_kubeconfig(folder, context, address, ca, &admin)?;
+    // The lab's parts ask in the API's words and by its answers alone, but need no wire to it.
+    let answer = server.in_process();
+    let asked = tower::service_fn(move |request| answer(request).map(Ok::<_, std::convert::Infallible>));
+    Ok((Running::Own(server), kube::Client::new(asked, "default")))
+}
+
+/// Writes the lab's kubeconfig, and gives its text.
+fn save_kubeconfig(
+    folder: &Path,
+    context: &str,
+    address: SocketAddr,
+    ca: &Authority,
+    admin: &Identity,
+) -> Result<String, String> {
+    let document = kubeconfig::document(context, address, &ca.root_pem(), admin).map_err(|error| error.to_string())?;
+    write_private(&folder.join(KUBECONFIG), &document).map_err(|error| format!("writing the kubeconfig: {error}"))?;
+    Ok(document)
 }
 
 /// Writes the lab's kubeconfig and gives a client by it.
@@ -285,8 +312,7 @@ pub async fn write_kubeconfig(
     ca: &Authority,
     admin: &Identity,
 ) -> Result<kube::Client, String> {
-    let document = kubeconfig::document(context, address, &ca.root_pem(), admin).map_err(|error| error.to_string())?;
-    write_private(&folder.join(KUBECONFIG), &document).map_err(|error| format!("writing the kubeconfig: {error}"))?;
+    let document = save_kubeconfig(folder, context, address, ca, admin)?;
     let parsed = kube::config::Kubeconfig::from_yaml(&document).map_err(|error| error.to_string())?;
     let config = kube::Config::from_custom_kubeconfig(parsed, &Default::default()).await.map_err(|e| e.to_string())?;
     kube::Client::try_from(config).map_err(|error| error.to_string())

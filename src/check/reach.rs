@@ -15,6 +15,8 @@ pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic>
     let mut found = vec![];
     // Without REGISTRY_ONLY what a Sidecar hides is reached all the same.
     let open = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::AllowAny)));
+    let asked = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::RegistryOnly)));
+    let closed = asked || is_closed(ambient);
     let mut index = Index::new(&[], ambient, &scenario.namespace);
     let mut led = 0;
     for probe in probes(scenario).iter().filter(|p| expects_success(p)) {
@@ -33,7 +35,7 @@ pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic>
             if !open {
                 hidden(&index, scenario, probe, workload, host, &mut found);
                 if meshed {
-                    unregistered(&index, scenario, probe, &url, &mut found);
+                    unregistered(&index, scenario, probe, &url, closed, &mut found);
                 }
             }
             if scheme == "https" {
@@ -58,8 +60,25 @@ fn is_meshed(workload: &Workload, ambient: &[ManifestObject]) -> bool {
     })
 }
 
-/// A host that is expected to answer, and that no ServiceEntry registers: misspelt, or not where REGISTRY_ONLY is asked for.
-fn unregistered(index: &Index<'_>, scenario: &Scenario, probe: &Probe<'_>, url: &Url, found: &mut Vec<Diagnostic>) {
+/// Whether the mesh config that a target starts with lets out what is registered alone.
+fn is_closed(ambient: &[ManifestObject]) -> bool {
+    let config = ambient.iter().find(|o| o.identity.kind == "ConfigMap" && o.identity.name == "istio");
+    let mesh = config.and_then(|o| o.body.pointer("/data/mesh").and_then(Value::as_str));
+    let mesh = mesh.and_then(|text| super::yaml::read(text).ok());
+    mesh.iter()
+        .flatten()
+        .any(|m| m.value.pointer("/outboundTrafficPolicy/mode").and_then(Value::as_str) == Some("REGISTRY_ONLY"))
+}
+
+/// A host that is expected to answer, and that no ServiceEntry registers: misspelt, or not where REGISTRY_ONLY holds.
+fn unregistered(
+    index: &Index<'_>,
+    scenario: &Scenario,
+    probe: &Probe<'_>,
+    url: &Url,
+    closed: bool,
+    found: &mut Vec<Diagnostic>,
+) {
     let host = url.host.as_str();
     let outside = host.contains('.')
         && host.parse::<std::net::IpAddr>().is_err()
@@ -93,9 +112,8 @@ fn unregistered(index: &Index<'_>, scenario: &Scenario, probe: &Probe<'_>, url: 
     }
     let known: Vec<&str> =
         index.service_entries.iter().flat_map(|e| e.list("/spec/hosts")).filter_map(Value::as_str).collect();
-    let asked = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::RegistryOnly)));
     let near = nearest(host, known);
-    if near.is_none() && !asked {
+    if near.is_none() && !closed {
         return;
     }
     let label = match near {
@@ -105,7 +123,7 @@ fn unregistered(index: &Index<'_>, scenario: &Scenario, probe: &Probe<'_>, url: 
     found.push(
         Diagnostic::warning("W0243", format!("{host} is not registered"))
             .at(at, label)
-            .help("apply a ServiceEntry for this host, or expect the request to be blocked"),
+            .help("apply a ServiceEntry for this host, or expect the request to be blocked (where all may leave: require outbound ALLOW_ANY)"),
     );
 }
 

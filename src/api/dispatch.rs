@@ -79,10 +79,6 @@ where
     match target.subresource() {
         "portforward" => portforward::answer(ctx, &target, &request, upgrade).await,
         "log" => logs::answer(ctx, &target, &request).await,
-        "attach" => Err(Failure::bad_request(
-            "attach is not served: containers have no standing input here. kubectl logs -f follows what one says, \
-             kubectl exec -it runs a command in it",
-        )),
         _ => exec::answer(ctx, &target, &request, upgrade).await,
     }
 }

@@ -1,4 +1,4 @@
-//! `pods/NAME/exec`: over WebSocket, or over plain SPDY as kubectl before 1.30 asks.
+//! `pods/NAME/exec` and `attach`: over WebSocket, or over plain SPDY as kubectl before 1.30 asks.
 
 use super::answer::Answer;
 use super::context::Context;
@@ -21,8 +21,9 @@ pub async fn answer(
     let query = &request.query;
     let pod = pod::of(&ctx, target)?;
     let container = pod::container(&pod, query.get("container"))?;
-    let command: Vec<String> = query.all("command").map(str::to_string).collect();
-    if command.is_empty() {
+    let attach = target.subresource() == "attach";
+    let command: Vec<String> = if attach { vec![] } else { query.all("command").map(str::to_string).collect() };
+    if command.is_empty() && !attach {
         return Err(Failure::bad_request("you must specify at least one command for the container"));
     }
     let (stdin, stdout, stderr) = (query.flag("stdin"), query.flag("stdout"), query.flag("stderr"));

@@ -78,14 +78,14 @@ pub async fn run(
             return;
         }
     };
-    let ExecProcess { stdin, stdout, stderr, exit, resize } = process;
+    let ExecProcess { stdin, keeps_stdin, stdout, stderr, exit, resize } = process;
     let mut stdin = stdin.filter(|_| wanted.stdin);
     // Input has its own turn: a command that does not read must still be heard.
     let input = async {
         while let Some(given) = ins.recv().await {
             let (bytes, ends) = match given {
                 In::Stdin(bytes) => (bytes, false),
-                In::StdinEnd if resize.is_some() => (Bytes::from_static(&END), true),
+                In::StdinEnd if resize.is_some() && !keeps_stdin => (Bytes::from_static(&END), true),
                 In::StdinEnd => (Bytes::new(), true),
                 In::Resize(size) => {
                     resize.iter().for_each(|resize| resize(size.width, size.height));

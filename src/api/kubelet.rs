@@ -11,14 +11,17 @@ pub struct ExecRequest {
     pub namespace: String,
     pub pod: String,
     pub container: Option<String>,
+    /// Without words: no new command, but the streams of the container's own process, as `attach` asks for them.
     pub command: Vec<String>,
     pub stdin: bool,
     pub tty: bool,
 }
 
-/// A running command. Dropping it kills the command.
+/// A running command. Dropping it kills the command, but for the container's own.
 pub struct ExecProcess {
     pub stdin: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// Whether the command's input outlives this client's.
+    pub keeps_stdin: bool,
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
     /// The exit code; 128 + N for signal N.

@@ -1,4 +1,4 @@
-//! A kubelet's HTTPS endpoint, as a kube-apiserver calls it: `/exec`, `/containerLogs`, `/portForward`. The same
+//! A kubelet's HTTPS endpoint, as a kube-apiserver calls it: `/exec`, `/attach`, `/containerLogs`, `/portForward`. The same
 //! streams as behind this API server, at the paths of a node.
 
 use super::answer::{self, Answer};
@@ -63,18 +63,22 @@ async fn answer(kubelet: Arc<dyn Kubelet>, mut incoming: hyper::Request<Incoming
     match path.as_slice() {
         ["healthz"] => Ok(answer::with_type(200, "text/plain", answer::full(b"ok".to_vec()))),
         // The pod's uid may stand between its name and its container.
-        ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
+        [verb @ ("exec" | "attach"), namespace, pod, container]
+        | [verb @ ("exec" | "attach"), namespace, pod, _, container] => {
             let query = &request.query;
             let (stdin, stdout, stderr) = (query.flag("input"), query.flag("output"), query.flag("error"));
             if !stdin && !stdout && !stderr {
                 return Err(Failure::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
             }
             let tty = query.flag("tty");
+            if *verb == "exec" && query.get("command").is_none() {
+                return Err(Failure::bad_request("you must specify at least one command for the container"));
+            }
             let command = ExecRequest {
                 namespace: namespace.to_string(),
                 pod: pod.to_string(),
                 container: Some(container.to_string()),
-                command: query.all("command").map(str::to_string).collect(),
+                command: query.all("command").filter(|_| *verb == "exec").map(str::to_string).collect(),
                 stdin,
                 tty,
             };
@@ -102,7 +106,10 @@ async fn answer(kubelet: Arc<dyn Kubelet>, mut incoming: hyper::Request<Incoming
         _ => Err(Failure::new(
             StatusCode::NOT_FOUND.as_u16(),
             "NotFound",
-            format!("{} is not served by this node; it serves /exec, /containerLogs and /portForward", request.path),
+            format!(
+                "{} is not served by this node; it serves /exec, /attach, /containerLogs and /portForward",
+                request.path
+            ),
         )),
     }
 }

@@ -38,6 +38,7 @@ impl Kubelet for Host {
                 stderr: Box::new(child.stderr.take().unwrap()),
                 exit: async move { Ok(child.wait().await?.code().unwrap_or(128 + 9)) }.boxed(),
                 resize: None,
+                keeps_stdin: false,
             })
         }
         .boxed()

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod attach;
 mod breaks;
 mod clients;
 mod cluster_doctor;

@@ -195,6 +195,7 @@ fn pods_and_what_is_between_them_are_as_in_a_cluster() {
         place.put(PODS).await;
         containers(&place).await;
         terminal(&place).await;
+        crate::attach::attached(&place).await;
         names_and_services(&place).await;
         tokens(&place).await;
         mesh(&place).await;

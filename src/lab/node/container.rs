@@ -1,10 +1,12 @@
 //! One container: a program of the host, run in the pod's namespaces and run again when it ends.
 
+use super::attach::Attachment;
 use super::image::{self, Program};
 use super::log_store::LogStore;
 use super::pod::Pod;
 use super::status::Phase;
 use super::{NodeConfig, environment, probe};
+use crate::api::kubelet::ExecProcess;
 use crate::lab::events::Recorder;
 use crate::lab::pilot::{MONITORING_PORT, XDS_TLS_PORT};
 use crate::lab::process::{Process, ProcessSpec};
@@ -31,18 +33,30 @@ pub struct Container {
     pub log: Arc<LogStore>,
     env: Mutex<Vec<(String, String)>>,
     signals: broadcast::Sender<Signal>,
+    /// While it runs.
+    attachment: Mutex<Option<Attachment>>,
 }
 
 impl Container {
     pub fn new(spec: core::Container, program: Program, config: &NodeConfig) -> Container {
         let log = if program == Program::Pilot { config.pilot_log.clone() } else { Arc::default() };
         let (signals, _) = broadcast::channel(8);
-        Container { spec, program, log, env: Mutex::default(), signals }
+        Container { spec, program, log, env: Mutex::default(), signals, attachment: Mutex::default() }
     }
 
     /// What every process of the container starts with; empty before it is known.
     pub fn env(&self) -> Vec<(String, String)> {
         self.env.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A client's part of the streams of the container's process, if it runs.
+    pub fn attach(&self, stdin: bool) -> Option<ExecProcess> {
+        let attachment = self.attachment.lock().unwrap_or_else(PoisonError::into_inner);
+        attachment.as_ref().map(|attachment| attachment.client(stdin))
+    }
+
+    fn set_attachment(&self, attachment: Option<Attachment>) {
+        *self.attachment.lock().unwrap_or_else(PoisonError::into_inner) = attachment;
     }
 
     /// Sends a signal to the container's process, if it runs.
@@ -154,6 +168,8 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         Program::Proxy => envoy_command(pod, config).await.map_err(failed)?,
         Program::Host(default) => {
             let argv = command(&container.spec, &env);
+            // With an input its images' own command is a shell.
+            let default = if container.spec.stdin == Some(true) { image::SHELL } else { *default };
             if argv.is_empty() { default.iter().map(|word| word.to_string()).collect() } else { argv }
         }
         Program::Server(server) => {
@@ -164,11 +180,16 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
     };
     let mut signals = container.signals.subscribe();
     let cwd = container.spec.working_dir.clone().map(Into::into);
-    let mut process =
-        sandbox.spawn(ProcessSpec { argv, env, cwd, ..ProcessSpec::default() }).await.map_err(|error| Fault {
-            reason: "RunContainerError",
-            message: format!("failed to start container \"{name}\": {error}"),
-        })?;
+    let (stdin, tty) = (container.spec.stdin == Some(true), container.spec.tty == Some(true));
+    let mut env = env;
+    if tty && !env.iter().any(|(name, _)| name == "TERM") {
+        env.push(("TERM".into(), "xterm".into()));
+    }
+    let spawned = sandbox.spawn(ProcessSpec { argv, env, cwd, stdin, tty }).await;
+    let mut process = spawned.map_err(|error| Fault {
+        reason: "RunContainerError",
+        message: format!("failed to start container \"{name}\": {error}"),
+    })?;
     // The process outlives no sandbox: holding it here must not keep the pod's namespaces.
     drop(sandbox);
     tell_start(&config.events_of(pod, &name), &pod.object, &container.spec);
@@ -177,7 +198,8 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         !proxy && (container.spec.readiness_probe.is_some() || container.spec.startup_probe.is_some());
     pod.set_state(&name, Phase::Running { since, ready: !proxy && !watched_by_probes });
     let watched = pod.clone();
-    pump(&container.log, &mut process, move |line| {
+    let attachment = Attachment::of(&mut process, container.spec.stdin_once == Some(true));
+    pump(&container.log, &mut process, &attachment, move |line| {
         if !proxy {
             return true;
         }
@@ -187,6 +209,9 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         }
         !has(ENVOY_START_UP)
     });
+    container.set_attachment(Some(attachment));
+    // Clients see the end of the streams when this returns.
+    let _attached = Attached(container);
     // Envoy says itself when it is ready; its probes would ask the same.
     let probes = async {
         if !proxy && (watched_by_probes || container.spec.liveness_probe.is_some()) {
@@ -244,7 +269,8 @@ async fn run_istiod(
     let name = &container.spec.name;
     tell_start(&config.events_of(pod, name), &pod.object, &container.spec);
     pod.set_state(name, Phase::Running { since, ready: false });
-    pump(&container.log, &mut process, |_| true);
+    let attachment = Attachment::of(&mut process, false);
+    pump(&container.log, &mut process, &attachment, |_| true);
     let serving = async {
         let ready = async {
             istiod.wait_ready(sandbox).await;
@@ -261,14 +287,28 @@ async fn run_istiod(
     }
 }
 
-/// Copies both outputs into the log; of standard error the lines that `keep` wants kept.
-fn pump(log: &Arc<LogStore>, process: &mut Process, keep: impl FnMut(&[u8]) -> bool + Send + 'static) {
+/// What clients are attached to, as long as it lives.
+struct Attached<'c>(&'c Container);
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        self.0.set_attachment(None);
+    }
+}
+
+/// Copies both outputs into the log, heard by whoever is attached; of standard error the lines that `keep` wants kept.
+fn pump(
+    log: &Arc<LogStore>,
+    process: &mut Process,
+    attachment: &Attachment,
+    keep: impl FnMut(&[u8]) -> bool + Send + 'static,
+) {
     if let Some(stdout) = process.stdout.take() {
-        let log = log.clone();
+        let (log, stdout) = (log.clone(), attachment.tap_stdout(stdout));
         tokio::spawn(async move { log.pump(stdout, |_| true).await });
     }
     if let Some(stderr) = process.stderr.take() {
-        let log = log.clone();
+        let (log, stderr) = (log.clone(), attachment.tap_stderr(stderr));
         tokio::spawn(async move { log.pump(stderr, keep).await });
     }
 }

@@ -19,6 +19,7 @@ pub enum Program {
 }
 
 const FOREVER: &[&str] = &["sleep", "infinity"];
+pub const SHELL: &[&str] = &["sh"];
 
 /// (last part of the image's repository, program).
 const IMAGES: &[(&str, Program)] = &[

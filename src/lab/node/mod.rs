@@ -3,6 +3,7 @@
 //! the API server.
 
 mod account_token;
+mod attach;
 mod container;
 mod environment;
 pub mod image;

@@ -32,6 +32,11 @@ impl Kubelet for NodeAgent {
             let container = pod.container(request.container.as_deref()).ok_or_else(|| {
                 refusal(404, format!("container not found (\"{}\")", request.container.clone().unwrap_or_default()))
             })?;
+            if request.command.is_empty() {
+                return container
+                    .attach(request.stdin)
+                    .ok_or_else(|| refusal(500, format!("container {} is not running", container.spec.name)));
+            }
             let mut env = container.env();
             if request.tty && !env.iter().any(|(name, _)| name == "TERM") {
                 env.push(("TERM".into(), "xterm".into()));
@@ -53,6 +58,7 @@ impl Kubelet for NodeAgent {
             let (stdin, stderr, terminal) = (process.stdin.take(), process.stderr.take(), process.terminal.take());
             Ok(ExecProcess {
                 stdin: stdin.map(|stdin| Box::new(stdin) as _),
+                keeps_stdin: false,
                 stdout: Box::new(stdout),
                 stderr: stderr.map_or_else(|| Box::new(tokio::io::empty()) as _, |stderr| Box::new(stderr) as _),
                 resize: terminal.map(|terminal| Box::new(move |columns, rows| terminal.resize(columns, rows)) as _),

@@ -1,50 +1,30 @@
 //! Writes what the mesh compiler generates for folders of cases, as Envoy config dumps:
-//! `mesh_dump CASES MANIFESTS OUT`, where CASES holds one folder for each case. Push status and log lines go
-//! beside the dumps.
+//! `mesh_dump CASES MANIFESTS OUT [DOMAIN]`, where CASES holds one folder for each case. Push status and log lines go
+//! beside the dumps in `OUT/got`; `OUT/input` holds the same inputs for istiod's own generating code.
+//! With DOMAIN short host names are completed as in a cluster, without it as for objects from files.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "../tests/mesh_case/mod.rs"]
 mod mesh_case;
+#[path = "../tests/mesh_case/written.rs"]
+mod written;
 
-use egress_scn::mesh::Compiler;
-use serde_json::{Value, json};
 use std::path::PathBuf;
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [cases, manifests, out] = arguments.as_slice() else {
-        return Err(std::io::Error::other("usage: mesh_dump CASES MANIFESTS OUT"));
+    let (cases, manifests, out, in_cluster) = match arguments.as_slice() {
+        [cases, manifests, out] => (cases, manifests, out, false),
+        [cases, manifests, out, _] => (cases, manifests, out, true),
+        _ => return Err(std::io::Error::other("usage: mesh_dump CASES MANIFESTS OUT [DOMAIN]")),
     };
     for entry in std::fs::read_dir(cases)? {
         let case = entry?.path();
-        if !case.join("case.json").exists() && !case.join("input.yaml").exists() {
-            continue;
+        if case.join("case.json").exists() || case.join("input.yaml").exists() {
+            let name = case.file_name().unwrap_or_default().to_string_lossy();
+            written::case(out, &name, &mesh_case::world(&case, manifests), in_cluster)?;
         }
-        let to = out.join(case.file_name().unwrap_or_default());
-        std::fs::create_dir_all(&to)?;
-        let world = mesh_case::world(&case, manifests);
-        let compiler = Compiler::reading_files(&world);
-        let mut status = json!({});
-        let mut log: Vec<String> = Vec::new();
-        for (index, (name, ..)) in mesh_case::PROXIES.iter().enumerate() {
-            let Some(proxy) = mesh_case::proxy(&world, index) else { continue };
-            let generated = compiler.compile(&proxy);
-            let dump = serde_json::to_string(&mesh_case::dump(&generated)).map_err(std::io::Error::other)?;
-            std::fs::write(to.join(format!("{name}.config_dump.json")), dump)?;
-            for (metric, events) in generated.push_status.as_object().into_iter().flatten() {
-                for (key, event) in events.as_object().into_iter().flatten() {
-                    status[metric][key] = event.clone();
-                }
-            }
-            log.extend(generated.warnings);
-        }
-        write_status(&to.join("push_status.json"), &status)?;
-        std::fs::write(to.join("istiod_warnings.log"), log.join("\n"))?;
     }
     Ok(())
-}
-
-fn write_status(path: &std::path::Path, status: &Value) -> std::io::Result<()> {
-    std::fs::write(path, serde_json::to_string_pretty(status).map_err(std::io::Error::other)?)
 }

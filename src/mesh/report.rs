@@ -26,6 +26,10 @@ impl Report {
         self.events.borrow_mut().push(Event::Metric(name.to_owned(), key.to_owned(), Value::Object(event)));
     }
 
+    pub fn error(&self, message: String) {
+        self.events.borrow_mut().push(Event::Line(format!("error\t{message}")));
+    }
+
     pub fn warn(&self, message: String) {
         self.events.borrow_mut().push(Event::Line(format!("warn\t{message}")));
     }

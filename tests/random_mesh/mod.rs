@@ -4,6 +4,7 @@
 //! Objects that a cluster would refuse are left out, so that the rest is what a control plane would work with.
 
 mod base;
+mod flows;
 mod gateways;
 mod mesh_config;
 mod policies;
@@ -123,10 +124,10 @@ pub fn host(random: &mut Random) -> String {
     }
 }
 
-/// The configuration of a seed.
+/// The configuration of a seed: any objects side by side.
 pub fn world(seed: u64) -> World {
     let mut random = Random::new(seed);
-    let mut objects = base::objects(&mut random);
+    let objects = base::objects(&mut random);
     let mut made: Vec<Value> = Vec::new();
     for number in 0..random.number(1, 4) {
         made.push(services::service_entry(&mut random, number));
@@ -147,6 +148,18 @@ pub fn world(seed: u64) -> World {
         made.extend(services::workload_entries(&mut random));
     }
     made.extend(policies::some(&mut random));
+    admitted(objects, made, mesh_config::mesh_config(&mut random))
+}
+
+/// The configuration of a seed: flows of egress whose objects fit together.
+#[allow(dead_code)]
+pub fn flows(seed: u64) -> World {
+    let (objects, made, mesh_config) = flows::made(&mut Random::new(seed));
+    admitted(objects, made, mesh_config)
+}
+
+/// What a cluster would hold of it.
+fn admitted(mut objects: Vec<Value>, made: Vec<Value>, mesh_config: Value) -> World {
     // Of several objects of one name a cluster would have the last.
     let key = |o: &Value| format!("{}/{}/{}", o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]);
     let mut kept: Vec<Value> = Vec::new();
@@ -158,5 +171,5 @@ pub fn world(seed: u64) -> World {
         }
     }
     objects.extend(kept);
-    World { objects: objects.into_iter().map(Arc::new).collect(), mesh_config: mesh_config::mesh_config(&mut random) }
+    World { objects: objects.into_iter().map(Arc::new).collect(), mesh_config }
 }

@@ -53,7 +53,10 @@ fn from_targets(node: &Node, port: u32, bind: &str, targets: &[&Target]) -> Reso
     let mut policy = Value::Null;
     if let Some(rule) = rule.filter(|r| present(r.policy())) {
         policy = port_policy(rule.policy(), first.port.number).0;
-        draft.istio_metadata().insert("config".to_owned(), Value::from(rule.config_path()));
+        // A cluster without services has no metadata to add the rule to.
+        if !first.service.mesh_external {
+            draft.istio_metadata().insert("config".to_owned(), Value::from(rule.config_path()));
+        }
         origins.push(rule.policy_origin.clone());
     }
     finish(node, draft, policy, port, bind, &first.port, origins)

@@ -156,19 +156,34 @@ fn custom(node: &Node, tcp: bool) -> Vec<Value> {
         by_provider.entry(text(&object.spec()["provider"]["name"]).to_owned()).or_default().push(object.clone());
     }
     let several = by_provider.len() > 1;
+    if several {
+        let names: Vec<&str> = by_provider.keys().map(String::as_str).collect();
+        node.push.report.error(format!(
+            "authorization\tProcessed authorization policy: multiple CUSTOM authorization providers per workload requires \
+             PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS feature flag, found {} providers: [{}]",
+            names.len(),
+            names.join(" "),
+        ));
+    }
     let mut out = Vec::new();
     for (name, policies) in by_provider {
         let lead = if name.is_empty() { "istio-ext-authz-".to_owned() } else { format!("istio-ext-authz-{name}-") };
         let rules = Rules::build(node, &policies, "DENY", tcp, &lead);
-        let provider = if several { Provider::Unusable } else { external::provider(node, &name, tcp) };
+        let provider = if several { None } else { Some(external::provider(node, &name, tcp)) };
+        if let Some(Provider::Unusable(reason)) = &provider {
+            node.push.report.error(format!(
+                "authorization\tProcessed authorization policy: failed to process CUSTOM action for provider {name}, \
+                 will generate deny configs: {reason}"
+            ));
+        }
         match provider {
-            Provider::Unusable => {
+            None | Some(Provider::Unusable(_)) => {
                 let mut fields = Map::new();
                 fields.insert("rules".to_owned(), denied(rules.enforced));
                 out.push(filter(fields, tcp));
             }
-            Provider::NotForTcp => {}
-            Provider::Filter(mut external) => {
+            Some(Provider::NotForTcp) => {}
+            Some(Provider::Filter(mut external)) => {
                 let mut fields = Map::new();
                 fields.insert("shadowRules".to_owned(), rules.enforced);
                 fields.insert("shadowRulesStatPrefix".to_owned(), Value::from("istio_ext_authz_"));

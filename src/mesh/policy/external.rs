@@ -12,21 +12,28 @@ pub enum Provider {
     Filter(Value),
     /// An HTTP provider on a TCP chain: no filter.
     NotForTcp,
-    /// Absent or not valid: everything that the policy is about is refused.
-    Unusable,
+    /// Absent or not valid, and why: everything that the policy is about is refused.
+    Unusable(String),
 }
 
 /// The provider of a name.
 pub fn provider(node: &Node, name: &str, tcp: bool) -> Provider {
-    let found = list(&node.push.mesh.raw["extensionProviders"]).iter().find(|p| text(&p["name"]) == name);
-    let Some(found) = found.filter(|_| !name.is_empty()) else { return Provider::Unusable };
-    let (config, grpc) = match (&found["envoyExtAuthzGrpc"], &found["envoyExtAuthzHttp"]) {
-        (grpc, _) if present(grpc) => (grpc, true),
-        (_, http) if present(http) => (http, false),
-        _ => return Provider::Unusable,
+    let authorizes = |p: &&Value| present(&p["envoyExtAuthzGrpc"]) || present(&p["envoyExtAuthzHttp"]);
+    let known = || list(&node.push.mesh.raw["extensionProviders"]).iter().filter(authorizes);
+    let Some(found) = known().find(|p| text(&p["name"]) == name && !name.is_empty()) else {
+        let names: Vec<&str> = known().map(|p| text(&p["name"])).collect();
+        return Provider::Unusable(format!("available providers are [{}] but found {name:?}", names.join(" ")));
     };
-    let Some((host, cluster)) = lookup(node, text(&config["service"]), unsigned(&config["port"])) else {
-        return Provider::Unusable;
+    let (config, grpc) = match &found["envoyExtAuthzGrpc"] {
+        grpc if present(grpc) => (grpc, true),
+        _ => (&found["envoyExtAuthzHttp"], false),
+    };
+    let service = text(&config["service"]);
+    let Some((host, cluster)) = lookup(node, service, unsigned(&config["port"])) else {
+        return Provider::Unusable(format!(
+            "found errors in provider {name}: 1 error occurred:\n\t* failed to parse extension provider {name:?}: \
+             could not find service {service} in Istio service registry\n\n"
+        ));
     };
     if !grpc && tcp {
         return Provider::NotForTcp;

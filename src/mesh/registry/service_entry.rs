@@ -112,8 +112,16 @@ fn address(given: &str) -> Option<String> {
     }
 }
 
-/// Addresses that the control plane wrote into the status for a host.
+/// Addresses that the control plane wrote into the status for a host. None count where the client's own address decides
+/// (`resolution: NONE`), nor where a label asks for none.
 fn allocated(object: &Object, hostname: &str) -> Vec<String> {
+    let refused = object
+        .labels
+        .get("networking.istio.io/enable-autoallocate-ip")
+        .is_some_and(|given| given.eq_ignore_ascii_case("false"));
+    if refused || matches!(text(&object.spec()["resolution"]), "" | "NONE") {
+        return Vec::new();
+    }
     list(&object.body["status"]["addresses"])
         .iter()
         .filter(|a| text(&a["host"]) == hostname)

@@ -48,8 +48,7 @@ impl Flow {
             ]);
         }
         if random.chance(10) {
-            out["metadata"]["annotations"] =
-                json!({"networking.istio.io/dns-connect-strategy": "RACE_FIRST_TCP_CONNECT"});
+            out["metadata"]["annotations"] = json!({"istio.io/connect-strategy": "RACE_FIRST_TCP_CONNECT"});
         }
         if random.chance(25) {
             let value = format!("240.240.7.{}", self.number + 1);

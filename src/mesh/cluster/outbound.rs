@@ -248,11 +248,6 @@ impl Ports<'_> {
 
 fn apply_dns(node: &Node, draft: &mut Draft, service: &Service) {
     draft.set("dnsLookupFamily", Value::from(if service.race_dns { "ALL" } else { "V4_ONLY" }));
-    if service.race_dns {
-        // Envoy's default is not printed.
-        draft.body.remove("dnsLookupFamily");
-        draft.set("dnsLookupFamily", Value::from("ALL"));
-    }
     draft.set("dnsJitter", Value::from("0.100s"));
     draft.set("dnsRefreshRate", node.push.mesh.dns_refresh_rate.clone());
     draft.set("respectDnsTtl", json!(true));

@@ -83,7 +83,7 @@ fn service(object: &Object, hostname: &str, index: usize, distribution: &str) ->
         node_local: false,
         race_dns: object
             .annotations
-            .get("networking.istio.io/dns-connect-strategy")
+            .get("istio.io/connect-strategy")
             .is_some_and(|v| v.eq_ignore_ascii_case("RACE_FIRST_TCP_CONNECT")),
         origin: object.origin(format!("/spec/hosts/{index}")),
     }

@@ -30,7 +30,7 @@ fn read(case: &str) -> Value {
 
 /// Differences of one kind of resources, each named by case, proxy and resource.
 fn compare(place: &str, expected: &Value, base: &Value, got: &[Resource], out: &mut Vec<String>) {
-    let mut got: BTreeMap<&str, &Value> = got.iter().map(|r| (r.name.as_str(), &*r.body)).collect();
+    let mut got: BTreeMap<&str, &Value> = got.iter().map(|r| (&*r.name, &*r.body)).collect();
     for (name, body) in expected.as_object().into_iter().flatten() {
         let body = if body.is_null() { &base[name.as_str()] } else { body };
         match got.remove(name.as_str()) {

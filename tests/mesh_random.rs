@@ -46,7 +46,7 @@ fn duplicates(generated: &Generated) -> Vec<String> {
         out.extend(names.into_iter().filter(|n| !seen.insert(*n)).map(|n| format!("{what} {n:?} is there twice")));
     };
     for (kind, resources) in kinds(generated) {
-        check(kind.to_owned(), resources.iter().map(|r| r.name.as_str()).collect());
+        check(kind.to_owned(), resources.iter().map(|r| &*r.name).collect());
     }
     for route in &generated.routes {
         let hosts = list(&route.body["virtualHosts"]);
@@ -118,7 +118,7 @@ fn unexcused(cluster: &str, world: &World) -> Option<String> {
 }
 
 fn dangling(generated: &Generated, world: &World) -> Vec<String> {
-    let known: BTreeSet<&str> = generated.clusters.iter().map(|c| c.name.as_str()).collect();
+    let known: BTreeSet<&str> = generated.clusters.iter().map(|c| &*c.name).collect();
     let removed = world.objects.iter().any(|o| text(&o["kind"]) == "EnvoyFilter" && o.to_string().contains("REMOVE"));
     let mut named = BTreeSet::new();
     for resource in generated.listeners.iter().chain(&generated.routes) {
@@ -136,8 +136,8 @@ fn dangling(generated: &Generated, world: &World) -> Vec<String> {
 /// Load assignments are for clusters that ask for them, and each such cluster has one.
 fn assignments(generated: &Generated) -> Vec<String> {
     let asking: BTreeSet<&str> =
-        generated.clusters.iter().filter(|c| text(&c.body["type"]) == "EDS").map(|c| c.name.as_str()).collect();
-    let given: BTreeSet<&str> = generated.endpoints.iter().map(|e| e.name.as_str()).collect();
+        generated.clusters.iter().filter(|c| text(&c.body["type"]) == "EDS").map(|c| &*c.name).collect();
+    let given: BTreeSet<&str> = generated.endpoints.iter().map(|e| &*e.name).collect();
     asking.symmetric_difference(&given).map(|name| format!("{name}: EDS and load assignments differ")).collect()
 }
 
@@ -152,7 +152,7 @@ fn asked_routes(generated: &Generated) -> Vec<String> {
         asked.extend(list(&chain["filters"]).iter().map(|f| text(&f["typedConfig"]["rds"]["routeConfigName"])));
     }
     asked.remove("");
-    let given: BTreeSet<&str> = generated.routes.iter().map(|r| r.name.as_str()).collect();
+    let given: BTreeSet<&str> = generated.routes.iter().map(|r| &*r.name).collect();
     asked.symmetric_difference(&given).map(|name| format!("route {name}: asked for and given differ")).collect()
 }
 
@@ -182,7 +182,7 @@ fn whatever_is_configured_the_result_is_sound() {
             found.extend(dangling(&generated, &world));
             found.extend(assignments(&generated));
             found.extend(asked_routes(&generated));
-            if *kind == ProxyType::Sidecar && !generated.listeners.iter().any(|l| l.name == "virtualOutbound") {
+            if *kind == ProxyType::Sidecar && !generated.listeners.iter().any(|l| *l.name == *"virtualOutbound") {
                 found.push("no virtualOutbound".to_owned());
             }
             if written(&generated) != written(&other.compile(&proxy)) {
@@ -215,10 +215,10 @@ fn faults_are_found() {
     twice.clusters.push(twice.clusters[0].clone());
     assert_eq!(duplicates(&twice).len(), duplicates(&sound).len() + 1);
     let mut lost = sound.clone();
-    lost.clusters.retain(|c| c.name != "BlackHoleCluster" && c.name != "PassthroughCluster");
+    lost.clusters.retain(|c| *c.name != *"BlackHoleCluster" && *c.name != *"PassthroughCluster");
     assert!(!dangling(&lost, &world).is_empty());
     let mut unasked = sound.clone();
-    let stray = Resource { name: "stray".to_owned(), body: Value::Null.into(), origins: Vec::new().into() };
+    let stray = Resource { name: "stray".into(), body: Value::Null.into(), origins: Vec::new().into() };
     unasked.routes.push(stray.clone());
     unasked.endpoints.push(stray);
     assert_eq!((asked_routes(&unasked).len(), assignments(&unasked).len()), (1, 1));

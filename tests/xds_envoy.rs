@@ -204,7 +204,9 @@ async fn a_real_envoy_accepts_every_golden_case() {
 }
 
 fn resources(generated: Generated) -> Resources {
-    let take = |all: Vec<mesh::Resource>| all.into_iter().map(|r| Resource { name: r.name, body: r.body }).collect();
+    let take = |all: Vec<mesh::Resource>| {
+        all.into_iter().map(|r| Resource { name: r.name.to_string(), body: r.body }).collect()
+    };
     with_secrets(Resources {
         clusters: take(generated.clusters),
         endpoints: take(generated.endpoints),

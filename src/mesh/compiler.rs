@@ -1,7 +1,7 @@
 //! A world read once, for several proxies, and led on from world to world: an index is read again only when objects of
-//! its kinds changed, a proxy is compiled again only when something it may see changed, and of its clusters and load
-//! assignments only those that depend on the change are made anew (`memo`). What comes out is what reading and
-//! compiling the new world from scratch would give.
+//! its kinds changed, a proxy is compiled again only when something it may see changed, and of its pieces (chains,
+//! listeners, virtual hosts, clusters, load assignments) only those that depend on the change are made anew (`memo`).
+//! What comes out is what reading and compiling the new world from scratch would give.
 
 use super::memo::Memo;
 use super::node::Node;
@@ -82,6 +82,7 @@ impl Compiler {
         let routes = node.patches.routes(&node, routes);
         let clusters = cluster::build(&node, passes_through);
         let endpoints = endpoint::build(&node, &clusters);
+        let clusters = clusters.all;
         let (mut push_status, log) = report::read(self.push.report.take());
         let (said, mut warnings) = report::read(self.push.said());
         for (name, events) in json::fields(&said) {
@@ -89,6 +90,8 @@ impl Compiler {
         }
         warnings.extend(log);
         let generated = Generated { listeners, clusters, routes, endpoints, push_status, warnings };
-        (generated, node.memo.take())
+        let Node { mut memo, scope, .. } = node;
+        memo.end(scope);
+        (generated, memo)
     }
 }

@@ -1,7 +1,8 @@
 //! DestinationRules: merging of rules for one host, lookup by namespace, and the policy of a port or subset.
 
 use super::Origin;
-use super::host::{most_specific, resolve_short};
+use super::asked::{Asked, Question};
+use super::host::{ByHost, resolve_short};
 use super::json::{fields, into_map, labels, labels_match, list, present, strings, text, unsigned};
 use super::mesh_config::MeshConfig;
 use super::object::Object;
@@ -15,12 +16,12 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationRule {
     /// The first rule: its name is the one that Istio puts into metadata.
-    pub object: Object,
-    pub spec: Value,
-    pub export_to: BTreeSet<String>,
-    pub policy_origin: Origin,
+    object: Object,
+    spec: Value,
+    export_to: BTreeSet<String>,
+    policy_origin: Origin,
     /// Beside `spec.subsets`.
-    pub subset_origins: Vec<Origin>,
+    subset_origins: Vec<Origin>,
     /// The place of the first subset of each name.
     subset_places: HashMap<String, usize>,
 }
@@ -42,26 +43,26 @@ impl DestinationRule {
         }
     }
 
-    pub fn policy(&self) -> &Value {
+    fn policy(&self) -> &Value {
         &self.spec["trafficPolicy"]
     }
 
-    pub fn subsets(&self) -> &[Value] {
+    fn subsets(&self) -> &[Value] {
         list(&self.spec["subsets"])
     }
 
-    pub fn subset(&self, name: &str) -> Option<&Value> {
+    fn subset(&self, name: &str) -> Option<&Value> {
         self.subsets().get(self.subset_place(name)?)
     }
 
     /// The place of the subset that a name means: the first of that name.
-    pub fn subset_place(&self, name: &str) -> Option<usize> {
+    fn subset_place(&self, name: &str) -> Option<usize> {
         self.subset_places.get(name).copied()
     }
 
     /// Whether all but the subsets is equal.
     pub fn same_but_subsets(&self, other: &Self) -> bool {
-        self.object == other.object
+        self.object.is_same_as(&other.object)
             && self.export_to == other.export_to
             && self.policy_origin == other.policy_origin
             && fields(&self.spec)
@@ -69,33 +70,108 @@ impl DestinationRule {
                 .eq(fields(&other.spec).filter(|(key, _)| *key != "subsets"))
     }
 
-    pub fn has_selector(&self) -> bool {
+    /// Whether a name means an equal subset in both, or none.
+    pub fn same_subset(&self, other: &Self, name: &str) -> bool {
+        let of = |rule: &'_ Self| rule.subset_place(name);
+        match (of(self), of(other)) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                self.subsets().get(a) == other.subsets().get(b)
+                    && self.subset_origins.get(a) == other.subset_origins.get(b)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether all subsets are equal, in their order.
+    pub fn same_subsets(&self, other: &Self) -> bool {
+        self.subsets() == other.subsets() && self.subset_origins == other.subset_origins
+    }
+
+    fn has_selector(&self) -> bool {
         present(&self.spec["workloadSelector"])
     }
 
     fn selector(&self) -> BTreeMap<String, String> {
         labels(&self.spec["workloadSelector"]["matchLabels"])
     }
+}
 
-    pub fn config_path(&self) -> String {
-        self.object.config_path("networking.istio.io", "destination-rule")
+/// A rule as the scope shows it: each look at it is noted, a look at one subset as that.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule<'a> {
+    rule: &'a DestinationRule,
+    host: &'a Arc<str>,
+    asked: &'a Asked,
+}
+
+impl<'a> Rule<'a> {
+    /// `host`: that the rule was asked for.
+    pub fn new(rule: &'a DestinationRule, host: &'a Arc<str>, asked: &'a Asked) -> Self {
+        Self { rule, host, asked }
+    }
+
+    fn but_subsets(self) -> &'a DestinationRule {
+        self.asked.note(|| Question::Rule(self.host.clone()));
+        self.rule
+    }
+
+    pub fn policy(self) -> &'a Value {
+        self.but_subsets().policy()
+    }
+
+    pub fn policy_origin(self) -> &'a Origin {
+        &self.but_subsets().policy_origin
+    }
+
+    pub fn has_selector(self) -> bool {
+        self.but_subsets().has_selector()
+    }
+
+    pub fn config_path(self) -> String {
+        self.but_subsets().object.config_path("networking.istio.io", "destination-rule")
+    }
+
+    /// The subset that a name means: the first of that name.
+    pub fn subset(self, name: &str) -> Option<&'a Value> {
+        self.asked.note(|| Question::Subset(self.host.clone(), name.into()));
+        self.rule.subset(name)
     }
 
     /// The labels a subset's endpoints must have; `None` when there is nothing to select by.
-    pub fn subset_labels(&self, name: &str) -> Option<BTreeMap<String, String>> {
+    pub fn subset_labels(self, name: &str) -> Option<BTreeMap<String, String>> {
         let wanted = labels(&self.subset(name)?["labels"]);
         if wanted.is_empty() { None } else { Some(wanted) }
     }
+
+    fn with_subsets(self) -> &'a DestinationRule {
+        self.asked.note(|| Question::Subsets(self.host.clone()));
+        self.rule
+    }
+
+    pub fn subsets(self) -> &'a [Value] {
+        self.with_subsets().subsets()
+    }
+
+    /// Whether a name means the subset of a place.
+    pub fn first_places(self) -> impl Fn(&str, usize) -> bool {
+        let rule = self.with_subsets();
+        |name, place| rule.subset_place(name) == Some(place)
+    }
+
+    pub fn subset_origin(self, place: usize) -> Option<&'a Origin> {
+        self.with_subsets().subset_origins.get(place)
+    }
 }
 
-type ByHost = HashMap<String, Vec<Arc<DestinationRule>>>;
+type Rules = ByHost<Vec<Arc<DestinationRule>>>;
 
 /// All DestinationRules by namespace and visibility.
 #[derive(Debug, Default)]
 pub struct DestinationRules {
-    local: HashMap<String, ByHost>,
-    exported: HashMap<String, ByHost>,
-    root_local: ByHost,
+    local: HashMap<String, Rules>,
+    exported: HashMap<String, Rules>,
+    root_local: Rules,
     root_namespace: String,
 }
 
@@ -144,7 +220,7 @@ impl DestinationRules {
             }
             rules
         };
-        let put = |into: &mut ByHost, rules: Vec<Arc<DestinationRule>>| {
+        let put = |into: &mut Rules, rules: Vec<Arc<DestinationRule>>| {
             if !rules.is_empty() {
                 into.insert(host.to_owned(), rules);
             }
@@ -165,14 +241,14 @@ impl DestinationRules {
     /// The rules for a service as a namespace sees them: its own, then the service's, then the root namespace's.
     pub fn of(&self, namespace: &str, service: &Service) -> Vec<&Arc<DestinationRule>> {
         let own = if namespace == self.root_namespace { Some(&self.root_local) } else { self.local.get(namespace) };
-        if let Some(found) = own.and_then(|rules| most_specific(&service.hostname, rules)) {
+        if let Some(found) = own.and_then(|rules| rules.most_specific(&service.hostname)) {
             return found.iter().collect();
         }
         for owner in [&service.namespace, &self.root_namespace] {
             let visible: Vec<_> = self
                 .exported
                 .get(owner)
-                .and_then(|rules| most_specific(&service.hostname, rules))
+                .and_then(|rules| rules.most_specific(&service.hostname))
                 .into_iter()
                 .flatten()
                 .filter(|r| r.export_to.is_empty() || r.export_to.contains("*") || r.export_to.contains(namespace))

@@ -1,6 +1,6 @@
 //! What differs between two generations of one proxy's configuration.
 
-use super::{Generated, Origin, Resource};
+use super::{Generated, Resource};
 
 /// A resource that is not the same on both sides; at least one side has it.
 #[derive(Debug, Clone)]
@@ -17,8 +17,8 @@ impl Change<'_> {
     pub fn objects(&self) -> Vec<String> {
         let origins = [self.before, self.after].into_iter().flatten().flat_map(|r| r.origins.iter());
         let mut out = vec![];
-        for Origin { kind, namespace, name, .. } in origins {
-            let shown = format!("{kind} {namespace}/{name}");
+        for origin in origins {
+            let shown = format!("{} {}/{}", origin.kind(), origin.namespace(), origin.name());
             if !out.contains(&shown) {
                 out.push(shown);
             }

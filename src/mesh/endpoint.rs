@@ -2,16 +2,17 @@
 
 use super::Resource;
 use super::cluster::draft::Kind;
-use super::cluster::outbound_name;
-use super::destination_rule::{DestinationRule, subset_policy};
+use super::cluster::{Clusters, OfService, outbound_name, sni_name};
+use super::destination_rule::{Rule, subset_policy};
 use super::json::{labels_match, list, message, present, text, unsigned};
 use super::load_balancing::{Group, apply, locality_setting};
-use super::memo::{Pieces, What};
+use super::memo::{Same, What};
 use super::node::Node;
 use super::policy::peer_authentication::Mode;
 use super::registry::endpoint::{Endpoint, Health, canonical_service};
 use super::registry::kubernetes::CLUSTER;
 use super::registry::service::{Port, Service};
+use super::subsets::{Filler, Subsets};
 use crate::message::MARK;
 use serde_json::{Map, Value};
 use std::cell::OnceCell;
@@ -24,32 +25,25 @@ pub struct Locator<'a> {
     service: &'a Service,
     port: &'a Port,
     subset: String,
-    rule: Option<&'a DestinationRule>,
+    rule: Option<Rule<'a>>,
     labels: Option<BTreeMap<String, String>>,
 }
 
 impl<'a> Locator<'a> {
-    pub fn new(
-        node: &'a Node<'a>,
-        service: &'a Service,
-        port: &'a Port,
-        subset: &str,
-        rule: Option<&'a DestinationRule>,
-    ) -> Self {
+    pub fn new(node: &'a Node<'a>, service: &'a Service, port: &'a Port, subset: &str, rule: Option<Rule<'a>>) -> Self {
         let labels = if subset.is_empty() { None } else { rule.and_then(|r| r.subset_labels(subset)) };
         Self { node, service, port, subset: subset.to_owned(), rule, labels }
     }
 
     /// What a cluster that holds its endpoints gets.
     pub fn for_cluster(&self) -> Vec<Arc<Endpoint>> {
-        self.node.push.registry.endpoints_by_port(self.service, self.port.number, self.labels.as_ref())
+        self.node.scope.endpoints_by_port(self.service, self.port.number, self.labels.as_ref())
     }
 
     /// What a load assignment gets: by the port's name, and only addresses.
     fn for_assignment(&self) -> Vec<Arc<Endpoint>> {
         self.node
-            .push
-            .registry
+            .scope
             .endpoints(self.service)
             .iter()
             .filter(|e| e.port_name == self.port.name)
@@ -180,7 +174,7 @@ fn lb_endpoint(endpoint: &Endpoint, mtls: bool) -> Value {
     Value::Object(out)
 }
 
-/// A cluster that asks for a load assignment: what it is of.
+/// What a cluster that asks for a load assignment is of.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     service: &'a Arc<Service>,
@@ -190,28 +184,75 @@ struct Asked<'a> {
     for_sni: bool,
 }
 
+impl<'a> Asked<'a> {
+    fn locator(&self, node: &'a Node<'a>) -> Locator<'a> {
+        let name = self.subset.map_or("", |subset| text(&subset["name"]));
+        Locator::new(node, self.service, self.port, name, node.scope.rule(node.proxy, &self.service.hostname, true))
+    }
+}
+
 /// The load assignments of the clusters that ask for one.
-pub fn build(node: &Node, clusters: &[Resource]) -> Vec<Resource> {
-    let eds: Vec<&Resource> = clusters.iter().filter(|c| text(&c.body.shape()["type"]) == Kind::Eds.name()).collect();
+pub fn build(node: &Node, clusters: &Clusters) -> Vec<Resource> {
+    if clusters.as_made {
+        let mut out = Vec::with_capacity(clusters.all.len());
+        clusters.by_service.iter().for_each(|of| out.extend_from_slice(&of_service(node, of)));
+        return out;
+    }
     let all = OnceCell::new();
-    let mut out = Vec::with_capacity(eds.len());
-    // Clusters of one service stand together.
-    let mut lent: Option<Pieces> = None;
-    for cluster in eds {
-        let asked = asked_by_name(node, &cluster.name)
-            .unwrap_or_else(|| all.get_or_init(|| all_asked(node)).get(&cluster.name).copied());
-        let Some(asked) = asked else { continue };
-        let rule = node.scope.rule(node.proxy, &asked.service.hostname, true);
-        if let Some(of_another) = lent.take_if(|pieces| pieces.hostname() != asked.service.hostname) {
-            node.memo.borrow_mut().give_back(of_another);
+    let asks = |cluster: &Resource| {
+        if !asks_for_assignment(cluster) {
+            return None;
         }
-        let pieces = lent.get_or_insert_with(|| node.memo.borrow_mut().lend(node, asked.service, rule));
-        out.extend(kept_assignment(node, cluster, asked, rule.map(|r| &**r), pieces));
-    }
-    if let Some(pieces) = lent {
-        node.memo.borrow_mut().give_back(pieces);
-    }
-    out
+        let asked = asked_by_name(node, &cluster.name)
+            .unwrap_or_else(|| all.get_or_init(|| all_asked(node)).get(&*cluster.name).copied())?;
+        Some(of_cluster(node, cluster, asked))
+    };
+    clusters.all.iter().filter_map(asks).collect()
+}
+
+fn asks_for_assignment(cluster: &Resource) -> bool {
+    text(&cluster.body.shape()["type"]) == Kind::Eds.name()
+}
+
+/// The load assignments of a service's clusters, which are as they were made.
+fn of_service(node: &Node, of: &OfService) -> Arc<[Resource]> {
+    let OfService { service, sni, clusters } = of;
+    let key = (service.hostname.clone(), *sni);
+    let given = (service.clone(), Same(clusters.clone()));
+    node.memo.pieces.assignments.get(node, key, given, || {
+        let rule = node.scope.rule(node.proxy, &service.hostname, true);
+        let subsets = Subsets::new(rule);
+        let named = if *sni { sni_name } else { outbound_name };
+        let what = if *sni { What::SniAssignment } else { What::Assignment };
+        let mut out = Vec::new();
+        let mut clusters = clusters.iter().peekable();
+        for port in &service.ports {
+            let mut filler = Filler::new(node, service, port, what);
+            let whole = Asked { service, port, subset: None, for_sni: *sni };
+            let all = rule.map_or(&[][..], Rule::subsets);
+            for place in std::iter::once(None).chain((0..all.len()).map(Some)) {
+                let asked = Asked { subset: place.and_then(|place| all.get(place)), ..whole };
+                let name = place.map_or_else(Arc::default, |place| subsets.name(place));
+                // Not every subset has a cluster.
+                let Some(cluster) = clusters.next_if(|c| *c.name == named(port.number, &name, &service.hostname))
+                else {
+                    continue;
+                };
+                if !asks_for_assignment(cluster) {
+                    continue;
+                }
+                let filled = asked.subset.and_then(|subset| {
+                    let marked = named(port.number, MARK, &service.hostname);
+                    filler.fill(subset, name, || Some(assignment(&asked.locator(node), &marked, *sni)))
+                });
+                out.push(match filled {
+                    Some(body) => Resource { name: cluster.name.clone(), body, origins: cluster.origins.clone() },
+                    None => of_cluster(node, cluster, asked),
+                });
+            }
+        }
+        out.into()
+    })
 }
 
 /// What a cluster is of, by the parts of its name. The outer `None`: the name does not tell.
@@ -241,7 +282,7 @@ fn asked_by_name<'a>(node: &'a Node, name: &str) -> Option<Option<Asked<'a>>> {
 /// What any cluster of the services in scope would be of, by its name.
 fn all_asked<'a>(node: &'a Node) -> HashMap<String, Asked<'a>> {
     let mut asked = HashMap::new();
-    for service in &node.scope.services {
+    for service in node.scope.services() {
         let rule = node.scope.rule(node.proxy, &service.hostname, true);
         let subsets = rule.map_or(&[][..], |r| r.subsets());
         for subset in std::iter::once(None).chain(subsets.iter().map(Some)) {
@@ -249,10 +290,8 @@ fn all_asked<'a>(node: &'a Node) -> HashMap<String, Asked<'a>> {
             let subset = subset.filter(|_| !name.is_empty());
             for port in &service.ports {
                 let host = &service.hostname;
-                let names = [
-                    (outbound_name(port.number, name, host), false),
-                    (super::cluster::sni_name(port.number, name, host), true),
-                ];
+                let names =
+                    [(outbound_name(port.number, name, host), false), (sni_name(port.number, name, host), true)];
                 for (name, for_sni) in names {
                     asked.entry(name).or_insert(Asked { service, port, subset, for_sni });
                 }
@@ -262,35 +301,12 @@ fn all_asked<'a>(node: &'a Node) -> HashMap<String, Asked<'a>> {
     asked
 }
 
-fn kept_assignment(
-    node: &Node,
-    cluster: &Resource,
-    asked: Asked,
-    rule: Option<&DestinationRule>,
-    pieces: &mut Pieces,
-) -> Option<Resource> {
-    let Asked { service, port, subset, for_sni } = asked;
-    let what = if for_sni { What::SniAssignment } else { What::Assignment };
-    let report = &node.push.report;
-    let name = subset.map_or("", |s| text(&s["name"]));
-    let make = |cluster: &str| {
-        let locator = Locator::new(node, service, port, name, rule);
-        assignment(&locator, cluster, for_sni)
-    };
-    let marked = if for_sni { super::cluster::sni_name } else { outbound_name };
-    let filled = subset.and_then(|subset| {
-        pieces.filled(report, what, port.number, subset, || Some(make(&marked(port.number, MARK, &service.hostname))))
-    });
-    if let Some(body) = filled {
-        return Some(Resource { name: cluster.name.clone(), body, origins: cluster.origins.clone() });
+fn of_cluster(node: &Node, cluster: &Resource, asked: Asked) -> Resource {
+    Resource {
+        name: cluster.name.clone(),
+        body: assignment(&asked.locator(node), &cluster.name, asked.for_sni).into(),
+        origins: cluster.origins.clone(),
     }
-    pieces.get(report, what, port.number, name, Some(&cluster.origins), || {
-        Some(Resource {
-            name: cluster.name.clone(),
-            body: make(&cluster.name).into(),
-            origins: cluster.origins.clone(),
-        })
-    })
 }
 
 fn assignment(locator: &Locator, cluster: &str, for_sni: bool) -> Value {

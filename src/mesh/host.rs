@@ -43,20 +43,51 @@ pub fn more_specific(a: &str, b: &str) -> bool {
     }
 }
 
-/// The value of the key that fits `needle` most specifically.
-pub fn most_specific<'a, V>(needle: &str, by_host: &'a HashMap<String, V>) -> Option<&'a V> {
-    if let Some(exact) = by_host.get(needle) {
-        return Some(exact);
+/// Values by host names, some of which may have a wildcard.
+#[derive(Debug)]
+pub struct ByHost<V> {
+    exact: HashMap<String, V>,
+    with_wildcard: HashMap<String, V>,
+}
+
+impl<V> Default for ByHost<V> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), with_wildcard: HashMap::new() }
     }
-    // Every wildcard that can match is `*` plus a suffix of the needle, so there is no need to scan the map; the
-    // longest is the most specific.
-    let mut key = format!("*{}", tail(needle));
-    loop {
-        if let Some(found) = by_host.get(&key) {
-            return Some(found);
+}
+
+impl<V> ByHost<V> {
+    fn of(&mut self, host: &str) -> &mut HashMap<String, V> {
+        if is_wildcard(host) { &mut self.with_wildcard } else { &mut self.exact }
+    }
+
+    pub fn insert(&mut self, host: String, value: V) {
+        self.of(&host).insert(host, value);
+    }
+
+    pub fn insert_first(&mut self, host: String, value: V) {
+        self.of(&host).entry(host).or_insert(value);
+    }
+
+    /// The value of the key that fits `needle` most specifically.
+    pub fn most_specific(&self, needle: &str) -> Option<&V> {
+        let same = if is_wildcard(needle) { &self.with_wildcard } else { &self.exact };
+        if let Some(exact) = same.get(needle) {
+            return Some(exact);
         }
-        let first = key[1..].chars().next()?;
-        key.drain(1..=first.len_utf8());
+        if self.with_wildcard.is_empty() {
+            return None;
+        }
+        // Every wildcard that can match is `*` plus a suffix of the needle, so there is no need to scan the map; the
+        // longest is the most specific.
+        let mut key = format!("*{}", tail(needle));
+        loop {
+            if let Some(found) = self.with_wildcard.get(&key) {
+                return Some(found);
+            }
+            let first = key[1..].chars().next()?;
+            key.drain(1..=first.len_utf8());
+        }
     }
 }
 
@@ -95,11 +126,14 @@ mod tests {
 
     #[test]
     fn the_longest_wildcard_wins() {
-        let map: HashMap<String, i32> =
-            [("*".to_owned(), 0), ("*.org".to_owned(), 1), ("*.a.org".to_owned(), 2)].into();
-        assert_eq!(most_specific("x.a.org", &map), Some(&2));
-        assert_eq!(most_specific("*.b.org", &map), Some(&1));
-        assert_eq!(most_specific("é.com", &map), Some(&0));
+        let mut map = ByHost::default();
+        for (host, value) in [("*", 0), ("*.org", 1), ("*.a.org", 2), ("a.org", 3)] {
+            map.insert_first(host.to_owned(), value);
+        }
+        assert_eq!(map.most_specific("x.a.org"), Some(&2));
+        assert_eq!(map.most_specific("*.b.org"), Some(&1));
+        assert_eq!(map.most_specific("é.com"), Some(&0));
+        assert_eq!(map.most_specific("a.org"), Some(&3));
     }
 
     #[test]

@@ -1,118 +1,93 @@
-//! What was made of a service for one proxy, kept for the next world. A piece (a cluster or a load assignment) is
-//! taken over when everything that it is made of is equal by value: the service with its endpoints and identities,
-//! the DestinationRule but for its other subsets, the subset, and the ground that all pieces of a proxy stand on.
+//! What was made for one proxy, kept for the next world. Each piece remembers what it was given and what was asked of
+//! the scope while it was made. It is taken over when it is given the same again and every question has the same
+//! answer; else it is made anew. What a piece may depend on beside that is its ground, which nobody asks for: when the
+//! ground differs, nothing is kept.
 
-use super::Resource;
-use super::destination_rule::DestinationRule;
-use super::json::{fields, text};
-use super::mesh_config::MeshConfig;
+use super::asked::Question;
+use super::gateway::listener::Leg;
+use super::gateway::merge::Server;
+use super::listener::chain::Written;
 use super::node::Node;
-use super::policy::peer_authentication::PeerAuthentications;
-use super::registry::endpoint::Endpoint;
-use super::registry::service::Service;
-use super::report::{Event, Report};
-use super::{Origin, Proxy};
-use crate::message::{Body, Template};
-use serde_json::Value;
+use super::object::Object;
+use super::push::{Inputs, Push};
+use super::registry::service::{Port, Service};
+use super::report::Event;
+use super::scope::Scope;
+use super::{Proxy, Resource};
+use crate::message::Template;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
-/// What any piece of a proxy may depend on beside its service and rule.
+/// What any piece of a proxy may depend on without asking.
 #[derive(Debug)]
 struct Ground {
     proxy: Proxy,
-    mesh: Arc<MeshConfig>,
-    peer_authentications: Arc<PeerAuthentications>,
     locality: String,
-}
-
-impl Ground {
-    fn holds(&self, node: &Node) -> bool {
-        self.proxy == *node.proxy
-            && self.locality == node.locality
-            && Arc::ptr_eq(&self.mesh, &node.push.mesh)
-            && Arc::ptr_eq(&self.peer_authentications, &node.push.peer_authentications)
-    }
+    inputs: Inputs,
 }
 
 /// The pieces of one proxy.
 #[derive(Debug, Default)]
 pub struct Memo {
     ground: Option<Ground>,
-    before: HashMap<String, Pieces>,
-    now: HashMap<String, Pieces>,
+    /// What was in scope when the pieces were last valid.
+    before: Option<Scope>,
+    /// Questions that were asked again, and whether the answer was the same.
+    asked_again: RefCell<HashMap<Question, bool>>,
+    /// How many worlds there have been.
+    world: u64,
+    pub pieces: Pieces,
 }
 
-impl Memo {
-    /// Begins a new world: what is not asked for in it is forgotten at the next one.
-    pub fn begin(&mut self, node: &Node) {
-        self.before = std::mem::take(&mut self.now);
-        if self.ground.as_ref().is_some_and(|ground| ground.holds(node)) {
-            return;
-        }
-        self.before.clear();
-        self.ground = Some(Ground {
-            proxy: node.proxy.clone(),
-            mesh: node.push.mesh.clone(),
-            peer_authentications: node.push.peer_authentications.clone(),
-            locality: node.locality.clone(),
-        });
-    }
-
-    /// Lends the pieces of a service, those that may still be valid. To be given back.
-    pub fn lend(&mut self, node: &Node, service: &Arc<Service>, rule: Option<&Arc<DestinationRule>>) -> Pieces {
-        if let Some(pieces) = self.now.remove(&service.hostname) {
-            return pieces;
-        }
-        let basis = Basis {
-            service: service.clone(),
-            endpoints: node.push.registry.endpoints(service).to_vec(),
-            accounts: node.push.registry.accounts(service).to_vec(),
-            rule: rule.cloned(),
-        };
-        let before = self.before.remove(&service.hostname).filter(|pieces| pieces.basis.same_but_subsets(&basis));
-        let mut pieces = Pieces {
-            basis,
-            old_rule: None,
-            old: HashMap::new(),
-            now: HashMap::new(),
-            kinds: Vec::new(),
-            templates: HashMap::new(),
-        };
-        if let Some(before) = before {
-            (pieces.old_rule, pieces.old) = (before.basis.rule, before.now);
-            (pieces.kinds, pieces.templates) = (before.kinds, before.templates);
-        }
-        pieces
-    }
-
-    pub fn give_back(&mut self, pieces: Pieces) {
-        self.now.insert(pieces.basis.service.hostname.clone(), pieces);
-    }
+#[derive(Debug, Default)]
+pub struct Pieces {
+    /// What a service's port adds to a sidecar's listener.
+    pub chains: Kept<ChainsOf, ChainsGiven, Arc<[Arc<Written>]>>,
+    /// Listeners by their names, and what all pieces of a listener give it.
+    pub listeners: Kept<String, ListenerOf, Resource>,
+    /// The servers of Gateways.
+    pub servers: Kept<ServerOf, Object, Arc<Server>>,
+    /// What a server's VirtualServices add to a gateway's listener.
+    pub legs: Kept<LegsOf, Same<Server>, Arc<[Leg]>>,
+    /// The clusters of a service, or those named after an SNI.
+    pub clusters: Kept<ClustersOf, Arc<Service>, Resources>,
+    /// What the clusters or load assignments of a service's subsets have in common: those of a port whose subsets
+    /// differ in their names alone.
+    pub templates: Kept<TemplateOf, Arc<Service>, Option<Arc<Template>>>,
+    /// The load assignments of those clusters.
+    pub assignments: Kept<ClustersOf, AssignmentsGiven, Resources>,
 }
 
-/// What all pieces of a service are made of.
-#[derive(Debug)]
-struct Basis {
-    service: Arc<Service>,
-    endpoints: Vec<Arc<Endpoint>>,
-    accounts: Vec<String>,
-    rule: Option<Arc<DestinationRule>>,
+type Resources = Arc<[Resource]>;
+/// A Gateway's namespace and name, the server's place, and the port behind the gateway's Service.
+type ServerOf = (String, String, usize, u32);
+/// A Gateway as it is bound to, the server's place, and the listener's port.
+type LegsOf = (String, usize, u32);
+/// A service's host, and whether the clusters are those named after an SNI.
+type ClustersOf = (String, bool);
+/// A service's host and port, and the subset but for its name.
+type TemplateOf = (String, u32, What, String);
+/// The service, and the clusters that ask.
+type AssignmentsGiven = (Arc<Service>, Same<[Resource]>);
+
+/// Egress listener, service, port, address, and whether it is the chain of HTTP.
+pub type ChainsOf = (usize, String, u32, String, bool);
+
+/// What such chains are made of beside.
+#[derive(Debug, PartialEq)]
+pub struct ChainsGiven {
+    pub service: Arc<Service>,
+    /// Which of the service's, else the egress listener's.
+    pub port: Result<usize, Port>,
+    pub to_port: bool,
+    pub destinations: Vec<String>,
 }
 
-impl Basis {
-    fn same_but_subsets(&self, other: &Basis) -> bool {
-        let same_rule = match (&self.rule, &other.rule) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.same_but_subsets(b),
-            (None, None) => true,
-            _ => false,
-        };
-        same_rule
-            && self.service == other.service
-            && self.endpoints == other.endpoints
-            && self.accounts == other.accounts
-    }
-}
+/// Bound to its port, and its chains.
+#[derive(Debug, PartialEq)]
+pub struct ListenerOf(pub bool, pub Vec<Same<Written>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
@@ -122,119 +97,104 @@ pub enum What {
     SniAssignment,
 }
 
-/// The port, the subset's name (empty for the whole service), and what it is.
-type Key = (u32, String, What);
-
+/// What is compared by where it is: made once, and kept.
 #[derive(Debug)]
-struct Piece {
-    /// The subset's place in its rule.
-    place: Option<usize>,
-    resource: Option<Resource>,
-    said: Vec<Event>,
-}
+pub struct Same<T: ?Sized>(pub Arc<T>);
 
-/// Subsets beyond this many kinds get no templates.
-const KINDS: usize = 16;
-
-/// The pieces of one service.
-#[derive(Debug)]
-pub struct Pieces {
-    basis: Basis,
-    old_rule: Option<Arc<DestinationRule>>,
-    old: HashMap<Key, Piece>,
-    now: HashMap<Key, Piece>,
-    /// Subsets that differ in more than their names, the first of each kind.
-    kinds: Vec<Value>,
-    /// By port and place in `kinds`. They depend on the basis and the subset's kind alone, so they last as long.
-    templates: HashMap<(u32, usize, What), Option<Arc<Template>>>,
-}
-
-impl Pieces {
-    pub fn hostname(&self) -> &str {
-        &self.basis.service.hostname
+impl<T: ?Sized> PartialEq for Same<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
+}
 
-    /// The body of a subset's piece, from a template that all subsets share that differ in their names alone. `make` is
-    /// told a name to use; what it makes may depend on it only in strings that contain it. `None` where there is no
-    /// such template: for too many kinds of subsets, or when the making has something to say.
-    pub fn filled(
-        &mut self,
-        report: &Report,
-        what: What,
-        port: u32,
-        subset: &Value,
-        make: impl FnOnce() -> Option<Value>,
-    ) -> Option<Body> {
-        let same = |kind: &Value| {
-            let but_name = |of| fields(of).filter(|(key, _)| *key != "name");
-            but_name(kind).eq(but_name(subset))
-        };
-        let kind = match self.kinds.iter().position(same) {
-            Some(kind) => kind,
-            None if self.kinds.len() == KINDS => return None,
-            None => {
-                self.kinds.push(subset.clone());
-                self.kinds.len() - 1
-            }
-        };
-        let template = self.templates.entry((port, kind, what)).or_insert_with(|| {
-            let mark = report.mark();
-            let made = make();
-            if report.retract(mark) { None } else { made.and_then(Template::new).map(Arc::new) }
+impl Memo {
+    /// Begins a world.
+    pub fn begin(&mut self, push: &Push, proxy: &Proxy, locality: &str) {
+        self.world += 1;
+        let holds = self.ground.as_ref().is_some_and(|ground| {
+            ground.proxy == *proxy && ground.locality == locality && push.inputs.same_ground(&ground.inputs, proxy)
         });
-        Some(Body::filled(template.clone()?, text(&subset["name"])))
-    }
-
-    /// The piece as it was made before, or made now. `origins`: those of the cluster that an assignment is for.
-    pub fn get(
-        &mut self,
-        report: &Report,
-        what: What,
-        port: u32,
-        subset: &str,
-        origins: Option<&Arc<[Origin]>>,
-        make: impl FnOnce() -> Option<Resource>,
-    ) -> Option<Resource> {
-        let rule = self.basis.rule.as_deref();
-        let place = if subset.is_empty() { None } else { rule.and_then(|r| r.subset_place(subset)) };
-        let key = (port, subset.to_owned(), what);
-        let valid = self.old.remove(&key).filter(|piece| {
-            let of_cluster = match (&piece.resource, origins) {
-                (Some(resource), Some(origins)) => resource.origins == *origins,
-                _ => true,
-            };
-            of_cluster && same_subset(self.old_rule.as_deref(), piece.place, rule, place)
-        });
-        let piece = match valid {
-            Some(piece) => {
-                report.say_again(&piece.said);
-                Piece { place, ..piece }
-            }
-            None => {
-                let mark = report.mark();
-                let resource = make();
-                Piece { place, resource, said: report.since(mark) }
-            }
-        };
-        let resource = piece.resource.clone();
-        self.now.insert(key, piece);
-        resource
-    }
-}
-
-fn same_subset(
-    old: Option<&DestinationRule>,
-    old_place: Option<usize>,
-    new: Option<&DestinationRule>,
-    new_place: Option<usize>,
-) -> bool {
-    match (old_place, new_place) {
-        (None, None) => true,
-        (Some(old_place), Some(new_place)) => {
-            let (Some(old), Some(new)) = (old, new) else { return false };
-            old.subsets().get(old_place) == new.subsets().get(new_place)
-                && old.subset_origins.get(old_place) == new.subset_origins.get(new_place)
+        if !holds {
+            self.pieces = Pieces::default();
         }
-        _ => false,
+        self.ground = Some(Ground { proxy: proxy.clone(), locality: locality.to_owned(), inputs: push.inputs.clone() });
+    }
+
+    /// Ends a world: pieces that were not used in it are forgotten.
+    pub fn end(&mut self, scope: Scope) {
+        self.before = Some(scope);
+        self.asked_again.get_mut().clear();
+        let Pieces { chains, listeners, servers, legs, clusters, templates, assignments } = &mut self.pieces;
+        chains.sweep(self.world);
+        listeners.sweep(self.world);
+        servers.sweep(self.world);
+        legs.sweep(self.world);
+        clusters.sweep(self.world);
+        templates.sweep(self.world);
+        assignments.sweep(self.world);
+    }
+
+    fn same_answer(&self, scope: &Scope, question: &Question) -> bool {
+        let Some(before) = &self.before else { return false };
+        if scope.answers_at_once(before, question) {
+            return true;
+        }
+        if let Some(same) = self.asked_again.borrow().get(question) {
+            return *same;
+        }
+        let same = scope.answers_as(before, question);
+        self.asked_again.borrow_mut().insert(question.clone(), same);
+        same
+    }
+}
+
+/// Pieces of one sort. The key says which piece it is, `Given` what it is made of beside what is asked.
+#[derive(Debug)]
+pub struct Kept<Key, Given, Made> {
+    pieces: RefCell<HashMap<Key, Piece<Given, Made>>>,
+}
+
+impl<Key, Given, Made> Default for Kept<Key, Given, Made> {
+    fn default() -> Self {
+        Self { pieces: RefCell::default() }
+    }
+}
+
+#[derive(Debug)]
+struct Piece<Given, Made> {
+    given: Given,
+    asked: Vec<Question>,
+    /// What the making had to say.
+    said: Vec<Event>,
+    made: Made,
+    /// The last world that it was valid in.
+    world: u64,
+}
+
+impl<Key: Eq + Hash, Given: PartialEq, Made: Clone> Kept<Key, Given, Made> {
+    /// The piece as it was made before, or made now. Beside what is `given`, `make` may use the ground, and what it
+    /// asks the node's scope for.
+    pub fn get(&self, node: &Node, key: Key, given: Given, make: impl FnOnce() -> Made) -> Made {
+        let (asked, report) = (&node.scope.asked, &node.push.report);
+        if let Some(piece) = self.pieces.borrow_mut().get_mut(&key) {
+            let valid = || piece.asked.iter().all(|question| node.memo.same_answer(&node.scope, question));
+            if piece.given == given && (piece.world == node.memo.world || valid()) {
+                piece.world = node.memo.world;
+                asked.note_all(&piece.asked);
+                report.say_again(&piece.said);
+                return piece.made.clone();
+            }
+        }
+        let mark = report.mark();
+        asked.begin();
+        let made = make();
+        let piece =
+            Piece { given, asked: asked.end(), said: report.since(mark), made: made.clone(), world: node.memo.world };
+        self.pieces.borrow_mut().insert(key, piece);
+        made
+    }
+
+    fn sweep(&mut self, world: u64) {
+        self.pieces.get_mut().retain(|_, piece| piece.world == world);
     }
 }

@@ -4,6 +4,7 @@
 //! Used by the lab's pilot, by `check`, by `proxy-config` and by failure analysis. Does no I/O.
 
 mod access_log;
+mod asked;
 mod cluster;
 mod compiler;
 mod destination_rule;
@@ -33,6 +34,7 @@ mod route;
 mod scope;
 mod sidecar;
 mod stat_name;
+mod subsets;
 mod telemetry;
 mod tls;
 mod tracing;
@@ -41,6 +43,7 @@ mod virtual_service;
 use crate::message::Body;
 pub use compiler::Compiler;
 pub use difference::{Change, changes};
+use object::Object;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,29 +76,53 @@ pub struct Proxy {
     pub metadata: BTreeMap<String, Value>,
 }
 
-/// Where a resource, or a part of it, came from: an object and a JSON pointer into it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a resource, or a part of it, came from: an object and a JSON pointer into it. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Origin {
-    pub kind: String,
-    pub namespace: String,
-    pub name: String,
+    object: Object,
     /// RFC 6901, e.g. `/spec/tls/0/route/0`.
-    pub pointer: String,
+    pub pointer: Arc<str>,
     /// The part of the resource that came from there, as a pointer into its body; empty for the whole.
-    pub at: String,
+    pub at: Arc<str>,
 }
+
+impl Origin {
+    pub fn kind(&self) -> &str {
+        &self.object.kind
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.object.namespace
+    }
+
+    pub fn name(&self) -> &str {
+        &self.object.name
+    }
+}
+
+/// The object is compared by its name: what it holds is another question.
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.object.kind == other.object.kind
+            && self.object.is_same_as(&other.object)
+            && self.pointer == other.pointer
+            && self.at == other.at
+    }
+}
+
+impl Eq for Origin {}
 
 /// One Envoy resource as proto3 JSON (lowerCamelCase names, `@type` in Anys, no defaults).
 /// Cheap to clone: what did not change from one world to the next is shared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
-    pub name: String,
+    pub name: Arc<str>,
     pub body: Body,
     pub origins: Arc<[Origin]>,
 }
 
 impl Resource {
-    pub fn new(name: impl Into<String>, body: Value, origins: Vec<Origin>) -> Self {
+    pub fn new(name: impl Into<Arc<str>>, body: Value, origins: Vec<Origin>) -> Self {
         Self { name: name.into(), body: body.into(), origins: origins.into() }
     }
 }

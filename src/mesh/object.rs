@@ -68,19 +68,18 @@ impl Object {
         })))
     }
 
+    /// Whether both are of one namespace and name.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || (&self.namespace, &self.name) == (&other.namespace, &other.name)
+    }
+
     pub fn spec(&self) -> &Value {
         // By place: looking a field up by its name costs a hash, and the spec is asked for all the time.
         self.spec.and_then(|place| self.body.as_object()?.values().nth(place)).unwrap_or(&Value::Null)
     }
 
-    pub fn origin(&self, pointer: impl Into<String>) -> Origin {
-        Origin {
-            kind: self.kind.clone(),
-            namespace: self.namespace.clone(),
-            name: self.name.clone(),
-            pointer: pointer.into(),
-            at: String::new(),
-        }
+    pub fn origin(&self, pointer: impl Into<Arc<str>>) -> Origin {
+        Origin { object: self.clone(), pointer: pointer.into(), at: Arc::default() }
     }
 
     /// Istio's order of configuration: creation time, then name, then namespace. An Istio object without a

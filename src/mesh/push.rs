@@ -4,10 +4,9 @@ use super::destination_rule::DestinationRules;
 use super::json::{fields, labels, labels_match, list, text};
 use super::mesh_config::MeshConfig;
 use super::object::Object;
-use super::policy::peer_authentication::{Mode, PeerAuthentications};
+use super::policy::peer_authentication::PeerAuthentications;
 use super::registry::ServiceRegistry;
 use super::registry::kubernetes::Pods;
-use super::registry::service::{Resolution, Service};
 use super::report::{Event, Report};
 use super::virtual_service::VirtualServices;
 use super::{Proxy, ProxyType, Settings, World};
@@ -23,9 +22,6 @@ pub struct Push {
     pub settings: Settings,
     pub mesh: Arc<MeshConfig>,
     pub pods: Arc<Pods>,
-    pub registry: Arc<ServiceRegistry>,
-    pub virtual_services: Arc<VirtualServices>,
-    pub destination_rules: Arc<DestinationRules>,
     pub peer_authentications: Arc<PeerAuthentications>,
     pub report: Report,
     pub inputs: Inputs,
@@ -56,13 +52,20 @@ impl Inputs {
     /// Whether a proxy gets the same from both. `self` may be different and still be the same for a proxy that
     /// sees nothing of what differs.
     pub fn same_for(&self, other: &Inputs, proxy: &Proxy) -> bool {
-        Arc::ptr_eq(&self.mesh, &other.mesh)
-            && Arc::ptr_eq(&self.registry, &other.registry)
+        Arc::ptr_eq(&self.registry, &other.registry)
             && Arc::ptr_eq(&self.virtual_services, &other.virtual_services)
             && Arc::ptr_eq(&self.destination_rules, &other.destination_rules)
+            && self.same_ground(other, proxy)
+            && self.same_objects(other, "Gateway", proxy)
+    }
+
+    /// Whether all is the same for a proxy but services, VirtualServices, DestinationRules and Gateways: what pieces of
+    /// its configuration may depend on without asking its scope.
+    pub fn same_ground(&self, other: &Inputs, proxy: &Proxy) -> bool {
+        Arc::ptr_eq(&self.mesh, &other.mesh)
             && Arc::ptr_eq(&self.peer_authentications, &other.peer_authentications)
             && (Arc::ptr_eq(&self.objects, &other.objects)
-                || KINDS.iter().all(|(kind, _)| self.same_objects(other, kind, proxy)))
+                || KINDS.iter().all(|(kind, _)| *kind == "Gateway" || self.same_objects(other, kind, proxy)))
     }
 
     fn same_objects(&self, other: &Inputs, kind: &str, proxy: &Proxy) -> bool {
@@ -171,19 +174,23 @@ impl Push {
         };
         let report = Report::default();
         let ((pods, registry), of_registry) = match same(REGISTRY) {
-            Some(before) => ((before.pods.clone(), before.registry.clone()), before.said[0].clone()),
+            Some(before) => ((before.pods.clone(), before.registry().clone()), before.said[0].clone()),
             None => {
                 let pods = Arc::new(Pods::read(&objects, &mesh));
-                let registry = Arc::new(ServiceRegistry::read(&objects, &pods, &mesh, &report));
+                let registry =
+                    Arc::new(ServiceRegistry::read(&objects, &pods, &mesh, &report, before.map(|b| &**b.registry())));
                 ((pods, registry), report.take())
             }
         };
         let (virtual_services, of_virtual_services) = match same(&["VirtualService"]) {
-            Some(before) => (before.virtual_services.clone(), before.said[1].clone()),
-            None => (Arc::new(VirtualServices::read(&objects, &mesh, &report)), report.take()),
+            Some(before) => (before.virtual_services().clone(), before.said[1].clone()),
+            None => (
+                Arc::new(VirtualServices::read(&objects, &mesh, &report, before.map(|b| &**b.virtual_services()))),
+                report.take(),
+            ),
         };
         let (destination_rules, of_destination_rules) = match same(&["DestinationRule"]) {
-            Some(before) => (before.destination_rules.clone(), before.said[2].clone()),
+            Some(before) => (before.destination_rules().clone(), before.said[2].clone()),
             None => (Arc::new(DestinationRules::read(&objects, &mesh, &report)), report.take()),
         };
         let peer_authentications = match same(&["PeerAuthentication"]) {
@@ -192,9 +199,9 @@ impl Push {
         };
         let inputs = Inputs {
             mesh: mesh.clone(),
-            registry: registry.clone(),
-            virtual_services: virtual_services.clone(),
-            destination_rules: destination_rules.clone(),
+            registry,
+            virtual_services,
+            destination_rules,
             peer_authentications: peer_authentications.clone(),
             objects: Arc::new(objects),
         };
@@ -202,15 +209,27 @@ impl Push {
             settings,
             mesh,
             pods,
-            registry,
-            virtual_services,
-            destination_rules,
             peer_authentications,
             report,
             inputs,
             said: [of_registry, of_virtual_services, of_destination_rules],
             read,
         }
+    }
+
+    /// For a proxy's scope, which notes what is asked of them; nobody else may ask them (`tests/rooms.rs`).
+    pub fn registry(&self) -> &Arc<ServiceRegistry> {
+        &self.inputs.registry
+    }
+
+    /// For a proxy's scope, as the registry.
+    pub fn virtual_services(&self) -> &Arc<VirtualServices> {
+        &self.inputs.virtual_services
+    }
+
+    /// For a proxy's scope, as the registry.
+    pub fn destination_rules(&self) -> &Arc<DestinationRules> {
+        &self.inputs.destination_rules
     }
 
     /// What reading the objects had to say.
@@ -224,24 +243,6 @@ impl Push {
 
     pub fn by_kind(&self) -> &Objects {
         &self.inputs.objects
-    }
-
-    /// The mutual TLS mode that a client assumes for a service's port.
-    pub fn service_mtls_mode(&self, policy: &Value, service: &Service, port: u32) -> Mode {
-        if service.mesh_external {
-            return Mode::Unknown;
-        }
-        let passthrough = text(&policy["loadBalancer"]["simple"]) == "PASSTHROUGH";
-        if service.resolution == Resolution::Passthrough || passthrough {
-            let endpoints = self.registry.endpoints_by_port(service, port, None);
-            if endpoints.is_empty() || endpoints.iter().any(|e| e.tls_mode == "disabled") {
-                return Mode::Disable;
-            }
-        }
-        match self.peer_authentications.namespace_mode(&service.namespace) {
-            Mode::Unknown => Mode::Permissive,
-            mode => mode,
-        }
     }
 }
 

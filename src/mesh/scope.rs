@@ -1,28 +1,35 @@
 //! What one proxy may see: the Sidecar that applies to it, its egress listeners with their services and
-//! VirtualServices, and the DestinationRules of those services.
+//! VirtualServices, and the DestinationRules of those services. Whoever makes a piece of its configuration asks here
+//! for hosts and rules, and the scope notes what was asked (`asked`).
 
-use super::destination_rule::{DestinationRule, choose};
-use super::host::{is_wildcard, matches, most_specific, subset_of};
+use super::asked::{Asked, Question};
+use super::destination_rule::{DestinationRule, Rule, choose};
+use super::host::{ByHost, is_wildcard, matches, subset_of};
 use super::json::{labels, labels_match, list, present, text, unsigned};
 use super::object::Object;
 use super::protocol::Protocol;
 use super::push::Push;
+use super::registry::ServiceRegistry;
+use super::registry::endpoint::Endpoint;
 use super::registry::service::{Port, Registry, Service};
-use super::virtual_service::VirtualService;
+use super::virtual_service::{VirtualService, VirtualServices};
 use super::{Origin, Proxy, ProxyType};
 use serde_json::Value;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// One `egress` of a Sidecar, or the default one that imports all.
 #[derive(Debug, Default)]
 pub struct EgressListener {
+    /// Its place among the scope's.
+    pub place: usize,
     pub spec: Value,
     pub services: Vec<Arc<Service>>,
     pub virtual_services: Vec<Arc<VirtualService>>,
-    /// Which VirtualService a service's host fits most specifically (namespace, name).
-    pub wildcard_index: HashMap<String, (String, String)>,
     hosts: HostIndex,
+    /// Made when it is first asked.
+    by_host: OnceCell<ByHost<Arc<VirtualService>>>,
 }
 
 /// The places of VirtualServices by their hosts.
@@ -37,7 +44,10 @@ impl HostIndex {
         let mut index = Self::default();
         for (place, service) in virtual_services.iter().enumerate() {
             for host in service.hosts.iter().filter(|h| !is_wildcard(h)) {
-                index.exact.entry(host.clone()).or_default().push(place);
+                let places = index.exact.entry(host.clone()).or_default();
+                if places.last() != Some(&place) {
+                    places.push(place);
+                }
             }
             if service.hosts.iter().any(|h| is_wildcard(h)) {
                 index.with_wildcard.push(place);
@@ -52,14 +62,31 @@ impl EgressListener {
         present(&self.spec["port"]).then(|| unsigned(&self.spec["port"]["number"]))
     }
 
+    /// The VirtualService that a host fits most specifically.
+    pub fn most_specific(&self, hostname: &str) -> Option<&Arc<VirtualService>> {
+        let index = || {
+            let mut by_host = ByHost::default();
+            for service in &self.virtual_services {
+                for host in &service.hosts {
+                    by_host.insert_first(host.clone(), service.clone());
+                }
+            }
+            by_host
+        };
+        self.by_host.get_or_init(index).most_specific(hostname)
+    }
+
     /// The VirtualServices with a host that some name of `hostname` fits, in their order.
-    pub fn virtual_services_for(&self, hostname: &str) -> Vec<&Arc<VirtualService>> {
+    fn virtual_services_for(&self, hostname: &str) -> Vec<&Arc<VirtualService>> {
         if is_wildcard(hostname) {
             let fits = |v: &&Arc<VirtualService>| v.hosts.iter().any(|h| matches(h, hostname));
             return self.virtual_services.iter().filter(fits).collect();
         }
-        let fits = |place: &&usize| self.virtual_services[**place].hosts.iter().any(|h| matches(h, hostname));
         let exact = self.hosts.exact.get(hostname).into_iter().flatten();
+        if self.hosts.with_wildcard.is_empty() {
+            return exact.map(|place| &self.virtual_services[*place]).collect();
+        }
+        let fits = |place: &&usize| self.virtual_services[**place].hosts.iter().any(|h| matches(h, hostname));
         let places: BTreeSet<usize> = exact.chain(self.hosts.with_wildcard.iter().filter(fits)).copied().collect();
         places.into_iter().map(|place| &self.virtual_services[place]).collect()
     }
@@ -70,11 +97,14 @@ pub struct Scope {
     pub name: String,
     pub namespace: String,
     pub sidecar: Option<Object>,
-    pub listeners: Vec<EgressListener>,
-    pub services: Vec<Arc<Service>>,
+    pub asked: Asked,
+    registry: Arc<ServiceRegistry>,
+    bound: Arc<VirtualServices>,
+    listeners: Vec<EgressListener>,
+    services: Vec<Arc<Service>>,
     /// The place of each host's service.
     by_host: HashMap<String, usize>,
-    rules: HashMap<String, Vec<Arc<DestinationRule>>>,
+    rules: HashMap<Arc<str>, Vec<Arc<DestinationRule>>>,
     /// `None` for gateways: they have no catch-all.
     pub outbound_policy: Option<OutboundPolicy>,
 }
@@ -97,11 +127,17 @@ impl Scope {
     }
 
     fn of_gateway(push: &Push, namespace: &str) -> Self {
-        let mut scope = Self { name: "default-sidecar".to_owned(), namespace: namespace.to_owned(), ..Self::default() };
-        for service in push.registry.visible_in(namespace) {
+        let mut scope = Self {
+            name: "default-sidecar".to_owned(),
+            namespace: namespace.to_owned(),
+            registry: push.registry().clone(),
+            bound: push.virtual_services().clone(),
+            ..Self::default()
+        };
+        for service in push.registry().visible_in(namespace) {
             scope.add(service.clone());
         }
-        let virtual_services = push.virtual_services.bound_to(namespace, "mesh").cloned().collect();
+        let virtual_services = push.virtual_services().bound_to(namespace, "mesh").cloned().collect();
         scope.listeners = vec![EgressListener { virtual_services, ..EgressListener::default() }];
         scope.select_rules(push);
         scope
@@ -113,13 +149,16 @@ impl Scope {
         let mut scope = Self {
             name: sidecar.as_ref().map_or_else(|| "default-sidecar".to_owned(), |s| s.name.clone()),
             namespace: namespace.clone(),
+            registry: push.registry().clone(),
+            bound: push.virtual_services().clone(),
             ..Self::default()
         };
         let everything = serde_json::json!({"hosts": ["*/*"]});
         let spec = sidecar.as_ref().map_or(&Value::Null, Object::spec);
         let egress = list(&spec["egress"]);
         let egress = if egress.is_empty() { std::slice::from_ref(&everything) } else { egress };
-        scope.listeners = egress.iter().map(|e| egress_listener(push, namespace, e)).collect();
+        scope.listeners =
+            egress.iter().enumerate().map(|(place, e)| egress_listener(push, namespace, place, e)).collect();
         scope.import_services(push);
         scope.select_rules(push);
         scope.outbound_policy = Some(if present(&spec["outboundTrafficPolicy"]) {
@@ -143,22 +182,140 @@ impl Scope {
         list(&self.sidecar_spec()["ingress"])
     }
 
+    /// The service of a host.
     pub fn service(&self, hostname: &str) -> Option<&Arc<Service>> {
+        self.asked.note(|| Question::Service(hostname.into()));
+        self.find(hostname)
+    }
+
+    fn find(&self, hostname: &str) -> Option<&Arc<Service>> {
         self.services.get(*self.by_host.get(hostname)?)
     }
 
+    /// All services. What is made of them depends on everything.
+    pub fn services(&self) -> &[Arc<Service>] {
+        self.asked.note(|| Question::Everything);
+        &self.services
+    }
+
+    /// All egress listeners. What is made of them depends on everything.
+    pub fn listeners(&self) -> &[EgressListener] {
+        self.asked.note(|| Question::Everything);
+        &self.listeners
+    }
+
+    /// The services of a host in any namespace, whether in scope or not.
+    pub fn in_namespaces(&self, hostname: &str) -> Option<&BTreeMap<String, Arc<Service>>> {
+        self.asked.note(|| Question::InNamespaces(hostname.into()));
+        self.registry.by_host(hostname)
+    }
+
+    /// All endpoints of a service, whatever the port.
+    pub fn endpoints(&self, service: &Service) -> &[Arc<Endpoint>] {
+        self.asked.note(|| Question::endpoints(service));
+        self.registry.endpoints(service)
+    }
+
+    /// As `ServiceRegistry::endpoints_by_port`.
+    pub fn endpoints_by_port(
+        &self,
+        service: &Service,
+        port: u32,
+        subset: Option<&BTreeMap<String, String>>,
+    ) -> Vec<Arc<Endpoint>> {
+        self.asked.note(|| Question::endpoints(service));
+        self.registry.endpoints_by_port(service, port, subset)
+    }
+
+    /// The identities that a service's workloads may show, sorted.
+    pub fn accounts(&self, service: &Service) -> &[String] {
+        self.asked.note(|| Question::endpoints(service));
+        self.registry.accounts(service)
+    }
+
     /// The DestinationRule for a host as this proxy sees it.
-    pub fn rule(&self, proxy: &Proxy, hostname: &str, outbound: bool) -> Option<&Arc<DestinationRule>> {
-        choose(self.rules.get(hostname)?, outbound, &self.namespace, &proxy.labels)
+    pub fn rule(&self, proxy: &Proxy, hostname: &str, outbound: bool) -> Option<Rule<'_>> {
+        self.asked.note(|| Question::Rule(hostname.into()));
+        let (host, rules) = self.rules.get_key_value(hostname)?;
+        let rule = choose(rules, outbound, &self.namespace, &proxy.labels)?;
+        Some(Rule::new(rule, host, &self.asked))
+    }
+
+    /// The VirtualServices of an egress listener with a host that some name of `hostname` fits, in their order.
+    pub fn virtual_services_for(&self, egress: usize, hostname: &str) -> Vec<&Arc<VirtualService>> {
+        self.asked.note(|| Question::VirtualServices(egress, hostname.into()));
+        self.listeners.get(egress).map_or_else(Vec::new, |egress| egress.virtual_services_for(hostname))
+    }
+
+    /// The VirtualServices bound to a gateway that the proxy's namespace sees.
+    pub fn bound_to(&self, gateway: &str) -> impl Iterator<Item = &Arc<VirtualService>> {
+        self.asked.note(|| Question::BoundTo(gateway.into()));
+        self.bound.bound_to(&self.namespace, gateway)
     }
 
     /// The egress listener whose routes serve a port: the first without a port, or with that port.
     pub fn listener_for_routes(&self, port: u32, bind: &str) -> Option<&EgressListener> {
-        self.listeners.iter().find(|l| match l.port() {
+        self.listeners().iter().find(|l| match l.port() {
             None => true,
             Some(0) => port == 0 && text(&l.spec["bind"]) == bind,
             Some(number) => number == port,
         })
+    }
+
+    /// Whether it is so to be told without looking further.
+    pub fn answers_at_once(&self, before: &Scope, question: &Question) -> bool {
+        match question {
+            Question::InNamespaces(_) | Question::Endpoints { .. } => Arc::ptr_eq(&self.registry, &before.registry),
+            Question::VirtualServices(..) | Question::BoundTo(_) => Arc::ptr_eq(&self.bound, &before.bound),
+            Question::Rule(host) | Question::Subset(host, _) | Question::Subsets(host) => {
+                self.same_rules(before, host, |_, _| false)
+            }
+            Question::Service(_) | Question::Everything => false,
+        }
+    }
+
+    /// Whether a question has the same answer here as in the scope of the same proxy, with the same Sidecar and mesh
+    /// config, in the world before.
+    pub fn answers_as(&self, before: &Scope, question: &Question) -> bool {
+        let same_registry = Arc::ptr_eq(&self.registry, &before.registry);
+        let same_bound = Arc::ptr_eq(&self.bound, &before.bound);
+        match question {
+            Question::Service(host) => self.find(host) == before.find(host),
+            Question::InNamespaces(host) => {
+                same_registry || self.registry.by_host(host) == before.registry.by_host(host)
+            }
+            Question::Endpoints { namespace, host } => {
+                same_registry || self.registry.same_instances(&before.registry, namespace, host)
+            }
+            Question::Rule(host) => self.same_rules(before, host, DestinationRule::same_but_subsets),
+            Question::Subset(host, subset) => self.same_rules(before, host, |a, b| a.same_subset(b, subset)),
+            Question::Subsets(host) => self.same_rules(before, host, DestinationRule::same_subsets),
+            Question::VirtualServices(egress, host) => {
+                let of = |scope: &Scope| {
+                    let egress = scope.listeners.get(*egress)?;
+                    Some(egress.virtual_services_for(host).into_iter().map(Arc::as_ptr).collect::<Vec<_>>())
+                };
+                same_bound || of(self) == of(before)
+            }
+            Question::BoundTo(gateway) => {
+                let of = |scope: &'_ Scope| {
+                    scope.bound.bound_to(&scope.namespace, gateway).map(Arc::as_ptr).collect::<Vec<_>>()
+                };
+                same_bound || of(self) == of(before)
+            }
+            Question::Everything => false,
+        }
+    }
+
+    fn same_rules(
+        &self,
+        before: &Scope,
+        host: &str,
+        same: impl Fn(&DestinationRule, &DestinationRule) -> bool,
+    ) -> bool {
+        let (new, old) = (self.rules.get(host), before.rules.get(host));
+        let (new, old) = (new.map_or(&[][..], Vec::as_slice), old.map_or(&[][..], Vec::as_slice));
+        new.len() == old.len() && new.iter().zip(old).all(|(new, old)| Arc::ptr_eq(new, old) || same(new, old))
     }
 
     /// Services that listeners import, then destinations of their VirtualServices.
@@ -169,13 +326,14 @@ impl Scope {
                 self.add(service.clone());
             }
             // Thousands may send to the same place, such as an egress gateway.
-            let mut known = HashSet::new();
-            for virtual_service in &listener.virtual_services {
-                for destination in virtual_service.destinations(&self.namespace) {
-                    if known.contains(&destination) {
+            let mut known: HashSet<(&str, &BTreeSet<u32>)> = HashSet::new();
+            let destinations: Vec<_> =
+                listener.virtual_services.iter().map(|service| service.destinations(&self.namespace)).collect();
+            for of_service in &destinations {
+                for (host, ports) in of_service.iter() {
+                    if known.contains(&(host.as_str(), ports)) {
                         continue;
                     }
-                    let (host, ports) = &destination;
                     let Some(found) = best_service(push, host, &self.namespace) else { continue };
                     let limited = if port_matched(&listener.spec) {
                         with_listener_port(&found, &listener.spec)
@@ -184,7 +342,7 @@ impl Scope {
                     };
                     if let Some(service) = limited {
                         self.add(service);
-                        known.insert(destination);
+                        known.insert((host, ports));
                     }
                 }
             }
@@ -220,9 +378,9 @@ impl Scope {
 
     fn select_rules(&mut self, push: &Push) {
         for service in &self.services {
-            let found = push.destination_rules.of(&self.namespace, service);
+            let found = push.destination_rules().of(&self.namespace, service);
             if !found.is_empty() {
-                self.rules.insert(service.hostname.clone(), found.into_iter().cloned().collect());
+                self.rules.insert(service.hostname.as_str().into(), found.into_iter().cloned().collect());
             }
         }
     }
@@ -278,7 +436,7 @@ fn port_matched(spec: &Value) -> bool {
     unsigned(&spec["port"]["number"]) != 0 && Protocol::parse(text(&spec["port"]["protocol"])) != Protocol::HttpProxy
 }
 
-fn egress_listener(push: &Push, namespace: &str, spec: &Value) -> EgressListener {
+fn egress_listener(push: &Push, namespace: &str, place: usize, spec: &Value) -> EgressListener {
     let mut by_namespace: HashMap<&str, Hosts> = HashMap::new();
     for host in list(&spec["hosts"]) {
         let Some((ns, name)) = text(host).split_once('/').filter(|(_, name)| !name.contains('/')) else { continue };
@@ -286,21 +444,21 @@ fn egress_listener(push: &Push, namespace: &str, spec: &Value) -> EgressListener
         by_namespace.entry(ns).or_default().all.push(name.to_owned());
     }
     let everywhere = by_namespace.get("*");
-    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut seen: HashSet<(&str, &str)> = HashSet::new();
     let mut virtual_services = Vec::new();
-    for candidate in push.virtual_services.bound_to(namespace, "mesh") {
+    for candidate in push.virtual_services().bound_to(namespace, "mesh") {
         let own = by_namespace.get(candidate.object.namespace.as_str());
         let taken =
             own.into_iter().chain(everywhere).any(|h| candidate.hosts.iter().any(|v| h.takes_virtual_service(v)));
-        let key = (candidate.object.namespace.clone(), candidate.object.name.clone());
-        if taken && seen.insert(key) {
+        if taken && seen.insert((&candidate.object.namespace, &candidate.object.name)) {
             virtual_services.push(candidate.clone());
         }
     }
     let services = select_services(push, namespace, spec, &by_namespace);
     EgressListener {
-        wildcard_index: wildcard_index(&virtual_services, &services),
+        place,
         hosts: HostIndex::new(&virtual_services),
+        by_host: OnceCell::new(),
         spec: spec.clone(),
         services,
         virtual_services,
@@ -325,7 +483,7 @@ fn select_services(
         Some(Arc::new(Service { aliases, ..(*service).clone() }))
     };
     let mut imported: Vec<Arc<Service>> = Vec::new();
-    for service in push.registry.visible_in(namespace) {
+    for service in push.registry().visible_in(namespace) {
         let own = by_namespace.get(service.namespace.as_str());
         if let Some(taken) = own.into_iter().chain(by_namespace.get("*")).find_map(|hosts| limit(service, hosts)) {
             imported.push(taken);
@@ -383,30 +541,12 @@ fn with_destination_ports(push: &Push, service: &Arc<Service>, ports: &BTreeSet<
 
 /// The service of a host that a namespace would use: its own, else a visible Kubernetes Service's, else the oldest.
 fn best_service(push: &Push, host: &str, namespace: &str) -> Option<Arc<Service>> {
-    let by_namespace = push.registry.by_host(host)?;
+    let by_namespace = push.registry().by_host(host)?;
     if let Some(own) = by_namespace.get(namespace) {
         return Some(own.clone());
     }
     let visible: Vec<&Arc<Service>> =
-        by_namespace.values().filter(|s| push.registry.is_visible(s, namespace, &push.mesh)).collect();
+        by_namespace.values().filter(|s| s.is_visible_in(namespace, &push.mesh)).collect();
     let kubernetes = visible.iter().find(|s| s.registry == Registry::Kubernetes);
     kubernetes.or_else(|| visible.iter().min_by_key(|s| &s.created)).map(|s| (*s).clone())
-}
-
-fn wildcard_index(
-    virtual_services: &[Arc<VirtualService>],
-    services: &[Arc<Service>],
-) -> HashMap<String, (String, String)> {
-    let mut by_host: HashMap<String, (String, String)> = HashMap::new();
-    for service in virtual_services {
-        for host in &service.hosts {
-            by_host
-                .entry(host.clone())
-                .or_insert_with(|| (service.object.namespace.clone(), service.object.name.clone()));
-        }
-    }
-    services
-        .iter()
-        .filter_map(|s| most_specific(&s.hostname, &by_host).map(|v| (s.hostname.clone(), v.clone())))
-        .collect()
 }

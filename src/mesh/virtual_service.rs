@@ -7,6 +7,7 @@ use super::mesh_config::MeshConfig;
 use super::object::{Object, sort};
 use super::report::Report;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -43,24 +44,23 @@ pub struct VirtualService {
     pub http: Vec<Rule>,
     pub tls: Vec<Rule>,
     pub tcp: Vec<Rule>,
+    /// Destinations of connections.
+    connections: Destinations,
 }
+
+/// Hosts with their ports (0: none given).
+type Destinations = BTreeMap<String, BTreeSet<u32>>;
 
 impl VirtualService {
     pub fn config_path(&self) -> String {
         self.object.config_path("networking.istio.io", "virtual-service")
     }
 
-    /// Destinations by host with their ports (0: none given). HTTP rules for other source namespaces are left
-    /// out when `namespace` is given.
-    pub fn destinations(&self, namespace: &str) -> BTreeMap<String, BTreeSet<u32>> {
-        let mut out: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-        let mut add = |destination: &Value| {
-            if present(destination) {
-                out.entry(text(&destination["host"]).to_owned())
-                    .or_default()
-                    .insert(unsigned(&destination["port"]["number"]));
-            }
-        };
+    /// Destinations by host with their ports. HTTP rules for other source namespaces are left out when `namespace`
+    /// is given.
+    pub fn destinations(&self, namespace: &str) -> Cow<'_, Destinations> {
+        let mut out = Cow::Borrowed(&self.connections);
+        let mut add = |destination: &Value| add_destination(out.to_mut(), destination);
         for rule in &self.http {
             if !namespace.is_empty() && !reachable_from(rule.spec(), namespace) {
                 continue;
@@ -69,10 +69,13 @@ impl VirtualService {
             add(&rule.spec()["mirror"]);
             list(&rule.spec()["mirrors"]).iter().for_each(|m| add(&m["destination"]));
         }
-        for rule in self.tcp.iter().chain(&self.tls) {
-            list(&rule.spec()["route"]).iter().for_each(|r| add(&r["destination"]));
-        }
         out
+    }
+}
+
+fn add_destination(out: &mut Destinations, destination: &Value) {
+    if present(destination) {
+        out.entry(text(&destination["host"]).to_owned()).or_default().insert(unsigned(&destination["port"]["number"]));
     }
 }
 
@@ -94,20 +97,38 @@ pub struct VirtualServices {
     private: HashMap<(String, String), Vec<Arc<VirtualService>>>,
     exported: HashMap<(String, String), Vec<Arc<VirtualService>>>,
     public: HashMap<String, Vec<Arc<VirtualService>>>,
+    /// All, in Istio's order.
+    all: Vec<Arc<VirtualService>>,
 }
 
 impl VirtualServices {
-    pub fn read(objects: &HashMap<String, Vec<Object>>, mesh: &MeshConfig, report: &Report) -> Self {
+    /// `before`: of another world with the same mesh config. What is made of one object alone is taken over from there,
+    /// so that it is the same `Arc`.
+    pub fn read(
+        objects: &HashMap<String, Vec<Object>>,
+        mesh: &MeshConfig,
+        report: &Report,
+        before: Option<&VirtualServices>,
+    ) -> Self {
+        let kept: HashMap<(&str, &str), &Arc<VirtualService>> = before
+            .into_iter()
+            .flat_map(|before| &before.all)
+            .filter(|service| !delegates(&service.object))
+            .map(|service| ((service.object.namespace.as_str(), service.object.name.as_str()), service))
+            .collect();
         let mut sorted = objects.get("VirtualService").cloned().unwrap_or_default();
         sort(&mut sorted);
-        let delegates: HashMap<(String, String), &Object> = sorted
+        let rules: HashMap<(String, String), &Object> = sorted
             .iter()
             .filter(|o| list(&o.spec()["hosts"]).is_empty())
             .map(|o| ((o.namespace.clone(), o.name.clone()), o))
             .collect();
         let mut index = Self::default();
         for object in sorted.iter().filter(|o| !list(&o.spec()["hosts"]).is_empty()) {
-            index.insert(Arc::new(resolve(object, &delegates, mesh, report)), mesh);
+            let same = kept.get(&(object.namespace.as_str(), object.name.as_str())).filter(|k| k.object == *object);
+            let service = same.map_or_else(|| Arc::new(resolve(object, &rules, mesh, report)), |same| (*same).clone());
+            index.insert(service.clone(), mesh);
+            index.all.push(service);
         }
         index
     }
@@ -142,6 +163,11 @@ impl VirtualServices {
     }
 }
 
+/// Whether rules of other objects are part of it.
+fn delegates(object: &Object) -> bool {
+    list(&object.spec()["http"]).iter().any(|rule| present(&rule["delegate"]))
+}
+
 fn export_to(object: &Object, mesh: &MeshConfig) -> BTreeSet<String> {
     let given: BTreeSet<String> = strings(&object.spec()["exportTo"]).into_iter().collect();
     if given.is_empty() { mesh.default_virtual_service_export.clone() } else { given }
@@ -155,6 +181,11 @@ fn resolve(
 ) -> VirtualService {
     let spec = object.spec();
     let gateways = strings(&spec["gateways"]);
+    let (tls, tcp) = (connection_rules(object, "tls", mesh), connection_rules(object, "tcp", mesh));
+    let mut connections = Destinations::new();
+    for rule in tcp.iter().chain(&tls) {
+        list(&rule.spec()["route"]).iter().for_each(|r| add_destination(&mut connections, &r["destination"]));
+    }
     VirtualService {
         hosts: strings(&spec["hosts"])
             .iter()
@@ -166,8 +197,9 @@ fn resolve(
             gateways.iter().map(|g| resolve_gateway(g, &object.namespace)).collect()
         },
         http: http_rules(object, delegates, mesh, report),
-        tls: connection_rules(object, "tls", mesh),
-        tcp: connection_rules(object, "tcp", mesh),
+        tls,
+        tcp,
+        connections,
         object: object.clone(),
     }
 }

@@ -1,7 +1,8 @@
-//! A resource's body. Thousands of clusters of one service differ in one name alone: they share a template, and are
-//! written out only when somebody reads them as a whole.
+//! A resource's body. Thousands of clusters of one service differ in one name alone: they share a template. A listener
+//! has thousands of chains, of which few change: it shares their bodies with the listener that it was before. Such
+//! bodies are written out only when somebody reads them as a whole.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -100,6 +101,30 @@ enum Form {
         /// Made when it is first read.
         whole: OnceLock<Arc<Value>>,
     },
+    Listing {
+        listing: Arc<Listing>,
+        whole: OnceLock<Arc<Value>>,
+    },
+}
+
+/// A message but for one of its lists, and the elements of that.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Without the list.
+    pub frame: Value,
+    pub field: &'static str,
+    pub elements: Vec<Arc<Value>>,
+}
+
+impl Listing {
+    fn write(&self) -> Value {
+        let mut whole = self.frame.clone();
+        let elements = self.elements.iter().map(|element| (**element).clone()).collect();
+        if let Some(fields) = whole.as_object_mut() {
+            fields.insert(self.field.to_owned(), Value::Array(elements));
+        }
+        whole
+    }
 }
 
 impl Body {
@@ -108,19 +133,52 @@ impl Body {
         Self(Form::Filled { template, text: text.into(), whole: OnceLock::new() })
     }
 
+    /// A message with a list of shared elements; `frame` is the rest of it.
+    pub fn listing(frame: Map<String, Value>, field: &'static str, elements: Vec<Arc<Value>>) -> Self {
+        let listing = Listing { frame: Value::Object(frame), field, elements };
+        Self(Form::Listing { listing: Arc::new(listing), whole: OnceLock::new() })
+    }
+
     /// What it shares with others, and the text that goes into it.
     pub fn template(&self) -> Option<(&Arc<Template>, &str)> {
         match &self.0 {
-            Form::Whole(_) => None,
             Form::Filled { template, text, .. } => Some((template, text)),
+            Form::Whole(_) | Form::Listing { .. } => None,
         }
     }
 
-    /// The body without writing it out: strings that have marks keep them.
+    /// Its list of shared elements and the rest of it.
+    pub fn as_listing(&self) -> Option<&Arc<Listing>> {
+        match &self.0 {
+            Form::Listing { listing, .. } => Some(listing),
+            Form::Whole(_) | Form::Filled { .. } => None,
+        }
+    }
+
+    /// The body without writing it out: strings that have marks keep them, and a list of shared elements is not in it.
     pub fn shape(&self) -> &Value {
         match &self.0 {
             Form::Whole(value) => value,
             Form::Filled { template, .. } => &template.value,
+            Form::Listing { listing, .. } => &listing.frame,
+        }
+    }
+
+    /// The elements of a list, without writing the body out; none for what is no list.
+    pub fn list(&self, field: &str) -> impl Iterator<Item = &Value> {
+        let (shared, own) = match &self.0 {
+            Form::Listing { listing, .. } if listing.field == field => (&listing.elements[..], &[][..]),
+            Form::Listing { listing, .. } => (&[][..], elements(&listing.frame, field)),
+            Form::Whole(_) | Form::Filled { .. } => (&[][..], elements(self.whole(), field)),
+        };
+        shared.iter().map(|element| &**element).chain(own)
+    }
+
+    /// A field that is no list of shared elements, without writing the body out.
+    pub fn field(&self, name: &str) -> &Value {
+        match &self.0 {
+            Form::Listing { listing, .. } if listing.field != name => &listing.frame[name],
+            _ => &self.whole()[name],
         }
     }
 
@@ -128,17 +186,18 @@ impl Body {
         match &self.0 {
             Form::Whole(value) => value,
             Form::Filled { template, text, whole } => whole.get_or_init(|| Arc::new(template.fill(text))),
+            Form::Listing { listing, whole } => whole.get_or_init(|| Arc::new(listing.write())),
         }
     }
 
     /// To change this one alone.
     pub fn make_mut(&mut self) -> &mut Value {
-        if let Form::Filled { .. } = self.0 {
+        if !matches!(self.0, Form::Whole(_)) {
             self.0 = Form::Whole(self.whole().clone());
         }
         match &mut self.0 {
             Form::Whole(value) => Arc::make_mut(value),
-            Form::Filled { .. } => unreachable!("made whole just above"),
+            Form::Filled { .. } | Form::Listing { .. } => unreachable!("made whole just above"),
         }
     }
 
@@ -148,8 +207,15 @@ impl Body {
             Form::Filled { template, text, whole } => {
                 whole.into_inner().map_or_else(|| template.fill(&text), Arc::unwrap_or_clone)
             }
+            Form::Listing { listing, whole } => {
+                whole.into_inner().map_or_else(|| listing.write(), Arc::unwrap_or_clone)
+            }
         }
     }
+}
+
+fn elements<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value[field].as_array().map_or(&[], Vec::as_slice)
 }
 
 impl From<Value> for Body {
@@ -179,6 +245,12 @@ impl PartialEq for Body {
             && (Arc::ptr_eq(a, b) || a == b)
         {
             return true;
+        }
+        if let (Some(a), Some(b)) = (self.as_listing(), other.as_listing())
+            && a.field == b.field
+        {
+            // Elements that both share are not compared.
+            return a == b;
         }
         self.whole() == other.whole()
     }
@@ -224,5 +296,28 @@ mod tests {
         changed.make_mut()["name"] = json!("other");
         assert_ne!(body, changed);
         assert_eq!(body["name"], "a|v1|b");
+    }
+
+    #[test]
+    fn a_listing_reads_like_the_message() {
+        let message = json!({"name": "a", "other": [1], "list": [{"x": 1}, {"x": 2}]});
+        let frame = json!({"name": "a", "other": [1]}).as_object().unwrap().clone();
+        let elements = vec![Arc::new(json!({"x": 1})), Arc::new(json!({"x": 2}))];
+        let body = Body::listing(frame.clone(), "list", elements.clone());
+        assert_eq!(*body, message);
+        assert_eq!(body, Body::from(message.clone()));
+        assert_eq!(body, Body::listing(frame.clone(), "list", vec![Arc::new(json!({"x": 1})), elements[1].clone()]));
+        assert_ne!(body, Body::listing(frame, "list", elements[..1].to_vec()));
+        for form in [body.clone(), Body::from(message)] {
+            assert_eq!(form.list("list").collect::<Vec<_>>(), [&json!({"x": 1}), &json!({"x": 2})]);
+            assert_eq!(form.list("other").collect::<Vec<_>>(), [&json!(1)]);
+            assert_eq!(form.list("none").count(), 0);
+            assert_eq!(form.field("name"), "a");
+            assert_eq!(form.field("list").as_array().unwrap().len(), 2);
+        }
+        let mut changed = body.clone();
+        changed.make_mut()["list"][0]["x"] = json!(3);
+        assert_ne!(body, changed);
+        assert_eq!(body["list"][0]["x"], 1);
     }
 }

@@ -4,4 +4,4 @@
 mod body;
 pub mod descriptors;
 
-pub use body::{Body, MARK, Template};
+pub use body::{Body, Listing, MARK, Template};

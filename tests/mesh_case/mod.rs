@@ -78,7 +78,7 @@ pub fn dump(generated: &Generated) -> Value {
     let listeners: Vec<Value> = generated
         .listeners
         .iter()
-        .map(|r| json!({"name": r.name, "activeState": {"listener": typed(&r.body, "listener.v3.Listener")}}))
+        .map(|r| json!({"name": &*r.name, "activeState": {"listener": typed(&r.body, "listener.v3.Listener")}}))
         .collect();
     let routes: Vec<Value> = generated
         .routes

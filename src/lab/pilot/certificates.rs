@@ -79,6 +79,9 @@ pub fn named_in<'a>(bodies: impl Iterator<Item = &'a Body>) -> BTreeSet<String> 
             search(shape, &mut names);
             before = shape;
         }
+        for element in body.as_listing().into_iter().flat_map(|listing| &listing.elements) {
+            search(element, &mut names);
+        }
     }
     names
 }

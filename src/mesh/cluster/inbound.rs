@@ -57,7 +57,7 @@ fn from_targets(node: &Node, port: u32, bind: &str, targets: &[&Target]) -> Reso
         if !first.service.mesh_external {
             draft.istio_metadata().insert("config".to_owned(), Value::from(rule.config_path()));
         }
-        origins.push(rule.policy_origin.clone());
+        origins.push(rule.policy_origin().clone());
     }
     finish(node, draft, policy, port, bind, &first.port, origins)
 }
@@ -166,7 +166,7 @@ fn from_sidecar(node: &Node) -> Vec<Resource> {
         if let Some(rule) = node.scope.rule(node.proxy, &hostname, false).filter(|r| present(r.policy())) {
             policy = port_policy(rule.policy(), port.number).0;
             draft.istio_metadata().insert("config".to_owned(), Value::from(rule.config_path()));
-            origins.push(rule.policy_origin.clone());
+            origins.push(rule.policy_origin().clone());
         }
         out.push(finish(node, draft, policy, port.number, &bind, &port, origins));
     }

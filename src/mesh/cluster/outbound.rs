@@ -2,52 +2,51 @@
 
 use super::draft::{Draft, Kind};
 use super::traffic_policy::{Purpose, apply_traffic_policy, preserves_header_case, set_upstream_protocol};
-use super::{outbound_name, sni_name};
-use crate::mesh::destination_rule::{DestinationRule, port_policy, subset_policy};
+use super::{OfService, outbound_name, sni_name};
+use crate::mesh::destination_rule::{Rule, port_policy, subset_policy};
 use crate::mesh::endpoint::{Locator, localities};
 use crate::mesh::json::{message, present, text};
-use crate::mesh::memo::{Pieces, What};
+use crate::mesh::memo::What;
 use crate::mesh::node::Node;
 use crate::mesh::protocol::Protocol;
 use crate::mesh::registry::service::{Port, Registry, Resolution, Service};
 use crate::mesh::stat_name::{self, Subject};
+use crate::mesh::subsets::{Filler, Subsets};
 use crate::mesh::{Origin, Resource};
 use crate::message::MARK;
 use serde_json::{Map, Value, json};
-use std::cell::OnceCell;
 use std::sync::Arc;
 
-pub fn build(node: &Node) -> Vec<Resource> {
-    let mut out = Vec::new();
-    for service in node.scope.services.iter().filter(|s| s.resolution != Resolution::Alias) {
-        if service.is_wildcard_dynamic() {
-            let rule = node.scope.rule(node.proxy, &service.hostname, true);
-            out.extend(ports_of(service).filter_map(|port| forward_proxy(node, service, port, rule)));
-        } else {
-            of_service(node, service, false, &mut out);
-        }
-    }
-    out
+pub fn build(node: &Node) -> Vec<OfService> {
+    let services = node.scope.services().iter().filter(|s| s.resolution != Resolution::Alias);
+    services.map(|service| of_service(node, service, false)).collect()
 }
 
 /// Clusters named after an SNI, for gateways that pass mesh traffic through.
-pub fn build_sni(node: &Node) -> Vec<Resource> {
-    let mut out = Vec::new();
-    for service in node.scope.services.iter().filter(|s| !s.mesh_external) {
-        of_service(node, service, true, &mut out);
-    }
-    out
+pub fn build_sni(node: &Node) -> Vec<OfService> {
+    let services = node.scope.services().iter().filter(|s| !s.mesh_external);
+    services.map(|service| of_service(node, service, true)).collect()
 }
 
-fn of_service(node: &Node, service: &Arc<Service>, sni: bool, out: &mut Vec<Resource>) {
-    let rule = node.scope.rule(node.proxy, &service.hostname, true);
-    let mut pieces = node.memo.borrow_mut().lend(node, service, rule);
-    let subsets = rule.map_or(0, |rule| rule.subsets().len());
-    let origins: Vec<OnceCell<Arc<[Origin]>>> = vec![OnceCell::new(); subsets];
-    for port in ports_of(service) {
-        Ports { node, service, port, rule, sni, origins: &origins }.build(&mut pieces, out);
+fn of_service(node: &Node, service: &Arc<Service>, sni: bool) -> OfService {
+    let make = || {
+        let rule = node.scope.rule(node.proxy, &service.hostname, true);
+        if service.is_wildcard_dynamic() && !sni {
+            return ports_of(service).filter_map(|port| forward_proxy(node, service, port, rule)).collect();
+        }
+        let subsets = Subsets::new(rule);
+        let mut out = Vec::new();
+        for port in ports_of(service) {
+            Ports { node, service, port, rule, sni, subsets: &subsets }.build(&mut out);
+        }
+        out.into()
+    };
+    let key = (service.hostname.clone(), sni);
+    OfService {
+        service: service.clone(),
+        sni,
+        clusters: node.memo.pieces.clusters.get(node, key, service.clone(), make),
     }
-    node.memo.borrow_mut().give_back(pieces);
 }
 
 fn ports_of(service: &Service) -> impl Iterator<Item = &Port> {
@@ -69,10 +68,9 @@ struct Ports<'a> {
     node: &'a Node<'a>,
     service: &'a Arc<Service>,
     port: &'a Port,
-    rule: Option<&'a Arc<DestinationRule>>,
+    rule: Option<Rule<'a>>,
     sni: bool,
-    /// Of each subset's clusters, the same for every port.
-    origins: &'a [OnceCell<Arc<[Origin]>>],
+    subsets: &'a Subsets,
 }
 
 impl Ports<'_> {
@@ -82,30 +80,30 @@ impl Ports<'_> {
     }
 
     /// The cluster of the port, then those of its subsets. Without the first there are no others.
-    fn build(&self, pieces: &mut Pieces, out: &mut Vec<Resource>) {
+    fn build(&self, out: &mut Vec<Resource>) {
         let what = if self.sni { What::SniCluster } else { What::Cluster };
-        let report = &self.node.push.report;
-        let port = self.port.number;
-        let Some(whole) = pieces.get(report, what, port, "", None, || self.whole()) else { return };
+        let Some(whole) = self.whole() else { return };
         out.push(whole);
         let Some(rule) = self.rule else { return };
+        let mut filler = Filler::new(self.node, self.service, self.port, what);
+        let is_first = rule.first_places();
         for (index, subset) in rule.subsets().iter().enumerate() {
             let name = text(&subset["name"]);
-            // A name means the first subset that has it; what another one of that name becomes is made anew.
-            if name.is_empty() || rule.subset_place(name) != Some(index) {
-                out.extend(self.subset(rule, index, subset));
-                continue;
-            }
             // Endpoints in the cluster itself may be chosen by the subset's labels.
             let holds_endpoints = matches!(self.subset_kind(subset), Kind::StrictDns | Kind::LogicalDns);
-            let make = || self.subset_draft(rule, MARK, subset).map(Draft::build);
-            let filled = if holds_endpoints { None } else { pieces.filled(report, what, port, subset, make) };
+            // A name means the first subset that has it.
+            let filled = if name.is_empty() || !is_first(name, index) || holds_endpoints {
+                None
+            } else {
+                let make = || self.subset_draft(rule, MARK, subset).map(Draft::build);
+                filler.fill(subset, self.subsets.name(index), make)
+            };
             out.extend(match filled {
                 Some(body) => {
-                    let origins = self.origins[index].get_or_init(|| self.subset_origins(rule, index).into()).clone();
-                    Some(Resource { name: self.name(name), body, origins })
+                    let origins = self.subsets.origins[index].get_or_init(|| self.subset_origins(rule, index).into());
+                    Some(Resource { name: self.name(name).into(), body, origins: origins.clone() })
                 }
-                None => pieces.get(report, what, port, name, None, || self.subset(rule, index, subset)),
+                None => self.subset(rule, index, subset),
             });
         }
     }
@@ -114,13 +112,13 @@ impl Ports<'_> {
         Purpose {
             service: Some(self.service),
             port: self.port,
-            accounts: if self.sni { &[] } else { self.node.push.registry.accounts(self.service) },
+            accounts: if self.sni { &[] } else { self.node.scope.accounts(self.service) },
             sni: if self.sni { String::new() } else { sni_name(self.port.number, subset, &self.service.hostname) },
             for_sni: self.sni,
             mesh_external: !self.sni && self.service.mesh_external,
             external_registry: !self.sni && self.service.registry == Registry::External,
-            mtls_mode: self.node.push.service_mtls_mode(own_policy, self.service, self.port.number),
-            selected: self.rule.is_some_and(|r| r.has_selector()),
+            mtls_mode: self.node.service_mtls_mode(own_policy, self.service, self.port.number),
+            selected: self.rule.is_some_and(Rule::has_selector),
             dynamic: false,
         }
     }
@@ -144,11 +142,11 @@ impl Ports<'_> {
             add_alpn_override(&mut draft, &policy);
         }
         let mut origins = self.origins();
-        origins.extend(self.rule.map(|r| r.policy_origin.clone()));
+        origins.extend(self.rule.map(|r| r.policy_origin().clone()));
         Some(Resource::new(draft.name.clone(), draft.build(), origins))
     }
 
-    fn subset(&self, rule: &DestinationRule, index: usize, subset: &Value) -> Option<Resource> {
+    fn subset(&self, rule: Rule, index: usize, subset: &Value) -> Option<Resource> {
         let draft = self.subset_draft(rule, text(&subset["name"]), subset)?;
         Some(Resource::new(draft.name.clone(), draft.build(), self.subset_origins(rule, index)))
     }
@@ -160,16 +158,16 @@ impl Ports<'_> {
         }
     }
 
-    fn subset_origins(&self, rule: &DestinationRule, index: usize) -> Vec<Origin> {
+    fn subset_origins(&self, rule: Rule, index: usize) -> Vec<Origin> {
         let mut origins = self.origins();
-        origins.extend(rule.subset_origins.get(index).cloned());
+        origins.extend(rule.subset_origin(index).cloned());
         if present(rule.policy()) {
-            origins.push(rule.policy_origin.clone());
+            origins.push(rule.policy_origin().clone());
         }
         origins
     }
 
-    fn subset_draft(&self, rule: &DestinationRule, name: &str, subset: &Value) -> Option<Draft> {
+    fn subset_draft(&self, rule: Rule, name: &str, subset: &Value) -> Option<Draft> {
         let own = &subset["trafficPolicy"];
         let mut draft = self.draft(name, self.subset_kind(subset))?;
         let policy = subset_policy(&self.policy(), own, self.port.number);
@@ -196,7 +194,7 @@ impl Ports<'_> {
                 apply_dns(self.node, &mut draft, self.service);
                 let groups = match self.service.is_dns() {
                     true => {
-                        let locator = Locator::new(self.node, self.service, self.port, subset, self.rule.map(|r| &**r));
+                        let locator = Locator::new(self.node, self.service, self.port, subset, self.rule);
                         localities(&locator, &self.name(""), locator.for_cluster())
                     }
                     false => Vec::new(),
@@ -287,12 +285,7 @@ fn add_alpn_override(draft: &mut Draft, policy: &Value) {
 }
 
 /// The cluster of a wildcard host that is resolved by name on demand.
-fn forward_proxy(
-    node: &Node,
-    service: &Arc<Service>,
-    port: &Port,
-    rule: Option<&Arc<DestinationRule>>,
-) -> Option<Resource> {
+fn forward_proxy(node: &Node, service: &Arc<Service>, port: &Port, rule: Option<Rule>) -> Option<Resource> {
     if !matches!(port.protocol, Protocol::Http | Protocol::Tls | Protocol::Grpc | Protocol::Http2) {
         return None;
     }
@@ -320,8 +313,8 @@ fn forward_proxy(
         for_sni: false,
         mesh_external: service.mesh_external,
         external_registry: true,
-        mtls_mode: node.push.service_mtls_mode(rule_policy, service, port.number),
-        selected: rule.is_some_and(|r| r.has_selector()),
+        mtls_mode: node.service_mtls_mode(rule_policy, service, port.number),
+        selected: rule.is_some_and(Rule::has_selector),
         dynamic: true,
     };
     apply_traffic_policy(node, &mut draft, &policy, &purpose);
@@ -332,7 +325,7 @@ fn forward_proxy(
     if let Some(rule) = rule {
         draft.istio_metadata().insert("config".to_owned(), Value::from(rule.config_path()));
         add_alpn_override(&mut draft, &policy);
-        origins.push(rule.policy_origin.clone());
+        origins.push(rule.policy_origin().clone());
     }
     Some(Resource::new(draft.name.clone(), draft.build(), origins))
 }

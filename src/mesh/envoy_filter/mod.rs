@@ -151,7 +151,7 @@ impl Patches {
         out
     }
 
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.by_kind.is_empty()
     }
 

@@ -4,14 +4,16 @@ use super::merge::{Merged, Server, duplicates};
 use super::passthrough;
 use crate::mesh::host::{matches, resolve_gateway};
 use crate::mesh::json::{flag, into_map, list, message, present, put, strings, text, unsigned};
-use crate::mesh::listener::chain::Chain;
+use crate::mesh::listener::chain::{Chain, Written};
 use crate::mesh::listener::http::{HttpChain, ProxyHeaders, connection_manager};
 use crate::mesh::listener::network::{listener_logs, routed};
 use crate::mesh::listener::{Class, socket_address, tls_inspector};
+use crate::mesh::memo::{ListenerOf, Same};
 use crate::mesh::node::Node;
 use crate::mesh::registry::service::Port;
 use crate::mesh::virtual_service::VirtualService;
 use crate::mesh::{Origin, Resource, tls};
+use crate::message::Body;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +25,16 @@ const ROUTE_SEMANTICS: &str = "internal.istio.io/route-semantics";
 struct Entry {
     bind: String,
     port: u32,
-    chains: Vec<Chain>,
+    chains: Vec<Arc<Written>>,
+}
+
+/// A chain that a `tls` match of a VirtualService asks for, unless another one has its SNI hosts.
+#[derive(Debug)]
+pub struct Leg {
+    names: Vec<String>,
+    /// The VirtualService's name, and which match of its rule it is.
+    from: (String, usize),
+    chain: Arc<Written>,
 }
 
 pub fn build(node: &Node, merged: &Merged) -> Vec<Resource> {
@@ -33,14 +44,15 @@ pub fn build(node: &Node, merged: &Merged) -> Vec<Resource> {
         let servers = merged.servers.get(port).map_or(&[][..], Vec::as_slice);
         let bind = if port.2.is_empty() { "0.0.0.0" } else { &port.2 };
         let protocol = crate::mesh::protocol::Protocol::parse(&port.1);
+        let listener = format!("{bind}_{}", port.0);
         let mut chains = Vec::new();
         if protocol.is_http() {
             let route = merged.route_names.get(port).map_or("", String::as_str);
-            chains.push(plain_http_chain(node, servers, route));
+            chains.push(plain_http_chain(node, servers, route, &listener).write());
         } else {
             for server in servers {
                 if server.terminates_https() {
-                    chains.push(https_chain(node, server));
+                    chains.push(https_chain(node, server, &listener).write());
                 } else {
                     chains.extend(tcp_chains(node, server, port.0, &mut server_names));
                 }
@@ -63,7 +75,9 @@ pub fn build(node: &Node, merged: &Merged) -> Vec<Resource> {
                 "gateway omitting listener \"{name}\" due to: must have more than 0 chains in listener \"{name}\""
             ));
         } else {
-            out.push(entry.build(node, name));
+            let chains = entry.chains.iter().map(|chain| Same(chain.clone())).collect();
+            let build = || entry.build(node, name.clone());
+            out.push(node.memo.pieces.listeners.get(node, name.clone(), ListenerOf(true, chains), build));
         }
     }
     report_omitted(node, &errors);
@@ -83,7 +97,7 @@ fn report_omitted(node: &Node, errors: &[String]) {
 }
 
 impl Entry {
-    fn build(self, node: &Node, name: String) -> Resource {
+    fn build(&self, node: &Node, name: String) -> Resource {
         let topology = &node.proxy_config()["gatewayTopology"];
         let mut filters = Vec::new();
         if present(&topology["proxyProtocol"]) {
@@ -94,41 +108,26 @@ impl Entry {
                 },
             }));
         }
-        if self.chains.iter().any(|c| !c.server_names.is_empty() || present(&c.transport_socket)) {
+        if self.chains.iter().any(|chain| chain.inspects_tls || chain.has_transport_socket) {
             filters.push(tls_inspector());
         }
         let mut origins = Vec::new();
         let mut chains = Vec::new();
-        for (index, mut chain) in self.chains.into_iter().enumerate() {
-            let at = format!("/filterChains/{index}");
+        for (index, chain) in self.chains.iter().enumerate() {
+            let at: Arc<str> = format!("/filterChains/{index}").into();
             origins.extend(chain.origins.iter().map(|o| Origin { at: at.clone(), ..o.clone() }));
-            chains.push(write_chain(node, &mut chain, &name));
+            chains.push(chain.body.clone());
         }
         let mut body = into_map(message! {
             "name": name.as_str(),
             "address": socket_address(&self.bind, self.port),
             "trafficDirection": "OUTBOUND",
             "maxConnectionsToAcceptPerSocketEvent": 1,
-            "filterChains": chains,
         });
         put(&mut body, "listenerFilters", Value::Array(filters));
         put(&mut body, "accessLog", listener_logs(node, Class::Gateway));
-        Resource::new(name, Value::Object(body), origins)
+        Resource { name: name.into(), body: Body::listing(body, "filterChains", chains), origins: origins.into() }
     }
-}
-
-fn write_chain(node: &Node, chain: &mut Chain, listener: &str) -> Value {
-    let mut filters = std::mem::take(&mut chain.filters);
-    if let Some(http) = &chain.http {
-        filters.push(connection_manager(node, http, listener));
-    }
-    let mut out = into_map(message! {"filters": filters, "transportSocketConnectTimeout": tls::connect_timeout()});
-    if let Some(found) = chain.to_match() {
-        out.insert("filterChainMatch".to_owned(), found);
-    }
-    put(&mut out, "metadata", chain.metadata.take());
-    put(&mut out, "transportSocket", chain.transport_socket.take());
-    Value::Object(out)
 }
 
 /// The connection manager's settings that gateways have.
@@ -169,20 +168,21 @@ fn http_chain(node: &Node, protocol: crate::mesh::protocol::Protocol, route: &st
     }
 }
 
-fn plain_http_chain(node: &Node, servers: &[Server], route: &str) -> Chain {
+fn plain_http_chain(node: &Node, servers: &[Arc<Server>], route: &str, listener: &str) -> Chain {
     let protocol = servers.first().map_or(crate::mesh::protocol::Protocol::Http, |s| s.protocol);
     Chain {
-        http: Some(http_chain(node, protocol, route, "")),
+        filters: vec![connection_manager(node, &http_chain(node, protocol, route, ""), listener)],
         origins: servers.iter().map(|s| s.origin.clone()).collect(),
         ..Chain::default()
     }
 }
 
-fn https_chain(node: &Node, server: &Server) -> Chain {
+fn https_chain(node: &Node, server: &Server, listener: &str) -> Chain {
+    let http = http_chain(node, server.protocol, &server.route_name, text(&server.spec()["name"]));
     Chain {
         server_names: server.server_names(),
         transport_socket: tls::server(node, server.tls(), false),
-        http: Some(http_chain(node, server.protocol, &server.route_name, text(&server.spec["name"]))),
+        filters: vec![connection_manager(node, &http, listener)],
         origins: vec![server.origin.clone()],
         ..Chain::default()
     }
@@ -194,15 +194,17 @@ fn port_of(server: &Server) -> Port {
 
 fn tcp_chains(
     node: &Node,
-    server: &Server,
+    server: &Arc<Server>,
     listener_port: u32,
     known: &mut HashMap<u32, HashMap<String, String>>,
-) -> Vec<Chain> {
+) -> Vec<Arc<Written>> {
     if server.passes_through() {
         if server.auto_passthrough() {
-            return passthrough::chains(node, server);
+            return passthrough::chains(node, server).into_iter().map(Chain::write).collect();
         }
-        return sni_chains(node, server, known.entry(listener_port).or_default());
+        let key = (server.gateway.clone(), server.place, listener_port);
+        let legs = node.memo.pieces.legs.get(node, key, Same(server.clone()), || legs(node, server));
+        return sni_chains(node, server, &legs, known.entry(listener_port).or_default());
     }
     let Some((filters, rule)) = first_tcp_rule(node, server) else {
         node.push.report.warn(format!("gateway {}:{} listener missed network filter", server.gateway, server.number));
@@ -213,7 +215,7 @@ fn tcp_chains(
         chain.server_names = server.server_names();
         chain.transport_socket = tls::server(node, server.tls(), server.terminates_tcp());
     }
-    vec![chain]
+    vec![chain.write()]
 }
 
 /// Whether any host of a VirtualService is one of the server's.
@@ -237,12 +239,12 @@ fn applies(found: &Value, server: &Server, namespace: &str) -> bool {
 }
 
 fn bound<'a>(node: &'a Node, server: &'a Server) -> impl Iterator<Item = &'a Arc<VirtualService>> {
-    node.push.virtual_services.bound_to(&node.proxy.namespace, &server.gateway).filter(|v| concerns(server, v))
+    node.scope.bound_to(&server.gateway).filter(|v| concerns(server, v))
 }
 
 /// The filters of the first `tcp` rule that applies to a server.
 fn first_tcp_rule(node: &Node, server: &Server) -> Option<(Vec<Value>, Origin)> {
-    if node.push.virtual_services.bound_to(&node.proxy.namespace, &server.gateway).next().is_none() {
+    if node.scope.bound_to(&server.gateway).next().is_none() {
         node.push.report.warn(format!("no virtual service bound to gateway: {}", server.gateway));
     }
     for service in bound(node, server) {
@@ -261,36 +263,46 @@ fn first_tcp_rule(node: &Node, server: &Server) -> Option<(Vec<Value>, Origin)> 
     None
 }
 
-/// A chain for each `tls` match of a server that passes TLS through.
-fn sni_chains(node: &Node, server: &Server, known: &mut HashMap<String, String>) -> Vec<Chain> {
+/// A chain for each `tls` match of a server that passes TLS through, if no other chain of the port has its names.
+fn sni_chains(node: &Node, server: &Server, legs: &[Leg], known: &mut HashMap<String, String>) -> Vec<Arc<Written>> {
+    let mut out = Vec::new();
+    for leg in legs {
+        let duplicated = duplicates(&leg.names, text(&server.spec()["bind"]), known);
+        if duplicated.is_empty() {
+            out.push(leg.chain.clone());
+            continue;
+        }
+        let (service, index) = &leg.from;
+        node.push.report.warn(format!(
+            "skipping VirtualService {service} rule #{index} on server port {} of gateway {}, duplicate SNI host names: [{}]",
+            server.number,
+            server.gateway,
+            duplicated.join(" ")
+        ));
+    }
+    out
+}
+
+/// What the `tls` matches that apply to a server ask for.
+fn legs(node: &Node, server: &Server) -> Arc<[Leg]> {
     let mut out = Vec::new();
     for service in bound(node, server) {
         for rule in &service.tls {
             let matches = list(&rule.spec()["match"]).iter().enumerate();
             for (index, found) in matches.filter(|(_, m)| applies(m, server, &service.object.namespace)) {
                 let names = strings(&found["sniHosts"]);
-                let duplicated = duplicates(&names, text(&server.spec["bind"]), known);
-                if !duplicated.is_empty() {
-                    node.push.report.warn(format!(
-                        "skipping VirtualService {} rule #{index} on server port {} of gateway {}, duplicate SNI host names: [{}]",
-                        service.object.name,
-                        server.number,
-                        server.gateway,
-                        duplicated.join(" ")
-                    ));
-                    continue;
-                }
                 let owner = format!("{}.{}", service.object.name, service.object.namespace);
-                out.push(Chain {
-                    server_names: names,
+                let chain = Chain {
+                    server_names: names.clone(),
                     filters: routed(node, Class::Gateway, list(&rule.spec()["route"]), &port_of(server), &owner),
                     origins: vec![server.origin.clone(), rule.origin.clone()],
                     ..Chain::default()
-                });
+                };
+                out.push(Leg { names, from: (service.object.name.clone(), index), chain: chain.write() });
             }
         }
     }
-    out
+    out.into()
 }
 
 /// Redirects to HTTPS, for routes of a server.

@@ -8,11 +8,14 @@ use crate::mesh::protocol::Protocol;
 use crate::mesh::registry::kubernetes::Target;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 /// One server of a Gateway on one resolved port.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Server {
-    pub spec: Value,
+    object: Object,
+    /// Its place in the Gateway.
+    pub place: usize,
     /// `./` and `*/` resolved: `ns/host` or `host`.
     pub hosts: Vec<String>,
     /// `ns/name`.
@@ -26,8 +29,30 @@ pub struct Server {
 }
 
 impl Server {
+    /// `resolved`: the port behind the gateway's Service.
+    fn read(object: &Object, place: usize, resolved: u32) -> Self {
+        let spec = &object.spec()["servers"][place];
+        let mut server = Self {
+            object: object.clone(),
+            place,
+            hosts: resolve_hosts(spec, &object.namespace),
+            gateway: format!("{}/{}", object.namespace, object.name),
+            protocol: Protocol::parse(text(&spec["port"]["protocol"])),
+            number: unsigned(&spec["port"]["number"]),
+            port_name: text(&spec["port"]["name"]).to_owned(),
+            route_name: String::new(),
+            origin: object.origin(format!("/spec/servers/{place}")),
+        };
+        server.route_name = route_name(&server, object, resolved, text(&spec["bind"]));
+        server
+    }
+
+    pub fn spec(&self) -> &Value {
+        &self.object.spec()["servers"][self.place]
+    }
+
     pub fn tls(&self) -> &Value {
-        &self.spec["tls"]
+        &self.spec()["tls"]
     }
 
     pub fn has_tls(&self) -> bool {
@@ -81,10 +106,10 @@ pub type ServerPort = (u32, String, String);
 pub struct Merged {
     /// In the order in which ports were first seen.
     pub ports: Vec<ServerPort>,
-    pub servers: HashMap<ServerPort, Vec<Server>>,
+    pub servers: HashMap<ServerPort, Vec<Arc<Server>>>,
     /// The route configuration of a plain port.
     pub route_names: HashMap<ServerPort, String>,
-    pub by_route: BTreeMap<String, Vec<Server>>,
+    pub by_route: BTreeMap<String, Vec<Arc<Server>>>,
     pub passes_through: bool,
 }
 
@@ -130,20 +155,11 @@ impl Merged {
 
     fn add(&mut self, node: &Node, state: &mut State, gateway: &Object, index: usize, resolved: u32) {
         let spec = &gateway.spec()["servers"][index];
-        let number = unsigned(&spec["port"]["number"]);
         let protocol_name = text(&spec["port"]["protocol"]).to_owned();
         let bind = text(&spec["bind"]).to_owned();
-        let mut server = Server {
-            spec: spec.clone(),
-            hosts: resolve_hosts(spec, &gateway.namespace),
-            gateway: format!("{}/{}", gateway.namespace, gateway.name),
-            protocol: Protocol::parse(&protocol_name),
-            number,
-            port_name: text(&spec["port"]["name"]).to_owned(),
-            route_name: String::new(),
-            origin: gateway.origin(format!("/spec/servers/{index}")),
-        };
-        server.route_name = route_name(&server, gateway, resolved, &bind);
+        let key = (gateway.namespace.clone(), gateway.name.clone(), index, resolved);
+        let read = || Arc::new(Server::read(gateway, index, resolved));
+        let server = node.memo.pieces.servers.get(node, key, gateway.clone(), read);
         if server.has_tls() {
             let known = state.tls_hosts.entry(resolved).or_default();
             let duplicates = duplicates(&server.hosts, &bind, known);
@@ -168,7 +184,7 @@ impl Merged {
     }
 
     /// The first server of a port, or of a bind.
-    fn add_new(&mut self, state: &mut State, port: ServerPort, server: Server) {
+    fn add_new(&mut self, state: &mut State, port: ServerPort, server: Arc<Server>) {
         if !server.is_tls() {
             state.plain.insert(port.0, port.clone());
         }
@@ -186,7 +202,7 @@ impl Merged {
         state: &mut State,
         current: &ServerPort,
         port: ServerPort,
-        server: Server,
+        server: Arc<Server>,
         gateway: &Object,
     ) {
         let current_protocol = Protocol::parse(&current.1);
@@ -218,7 +234,7 @@ impl Merged {
         self.servers.entry(current.clone()).or_default().push(server);
     }
 
-    fn add_to_tls(&mut self, node: &Node, state: &mut State, port: ServerPort, server: Server, gateway: &Object) {
+    fn add_to_tls(&mut self, node: &Node, state: &mut State, port: ServerPort, server: Arc<Server>, gateway: &Object) {
         if !server.is_tls() {
             state.plain.insert(port.0, port.clone());
             if server.is_http() {

@@ -1,7 +1,7 @@
 //! Listeners and routes of gateways.
 
-mod listener;
-mod merge;
+pub mod listener;
+pub mod merge;
 mod passthrough;
 mod route;
 

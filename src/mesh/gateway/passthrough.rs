@@ -16,11 +16,11 @@ const MESH_PROTOCOLS: [&str; 5] = ["istio", "istio-peer-exchange", "istio-http/1
 pub fn chains(node: &Node, server: &Server) -> Vec<Chain> {
     let hosts = server.server_names();
     let mut out = Vec::new();
-    for service in node.scope.services.iter().filter(|s| !s.mesh_external) {
+    for service in node.scope.services().iter().filter(|s| !s.mesh_external) {
         if !hosts.iter().any(|h| subset_of(&service.hostname, h)) {
             continue;
         }
-        let rule = node.scope.rule(node.proxy, &service.hostname, true).map(|r| &**r);
+        let rule = node.scope.rule(node.proxy, &service.hostname, true);
         for port in service.ports.iter().filter(|p| p.protocol != Protocol::Udp) {
             let subsets = rule.map_or(&[][..], |r| r.subsets());
             for subset in std::iter::once("").chain(subsets.iter().map(|s| text(&s["name"]))) {

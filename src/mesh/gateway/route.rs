@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// The route configurations that the listeners ask for.
 pub fn build(node: &Node, merged: &Merged, listeners: &[Resource]) -> Vec<Resource> {
     let mut names: BTreeSet<&str> = BTreeSet::new();
-    for chain in listeners.iter().flat_map(|l| list(&l.body["filterChains"])) {
+    for chain in listeners.iter().flat_map(|l| l.body.list("filterChains")) {
         for filter in list(&chain["filters"]) {
             names.insert(text(&filter["typedConfig"]["rds"]["routeConfigName"]));
         }
@@ -45,7 +45,7 @@ fn configuration(node: &Node, merged: &Merged, name: &str) -> Resource {
     let mut hosts: BTreeMap<String, VirtualHost> = BTreeMap::new();
     let mut built: HashMap<(String, String, String), (usize, Vec<Route>)> = HashMap::new();
     for server in servers {
-        for service in node.push.virtual_services.bound_to(&node.proxy.namespace, &server.gateway) {
+        for service in node.scope.bound_to(&server.gateway) {
             add_service(node, server, service, &mut hosts, &mut built);
         }
         if redirects_to_https(server) {
@@ -115,10 +115,10 @@ fn add_service(
 /// A service of the VirtualService's own namespace if the gateway may see it, else the one in scope.
 fn find_service(node: &Node, host: &str, namespace: &str) -> Option<Arc<Service>> {
     let push = node.push;
-    push.registry
-        .by_host(host)
+    node.scope
+        .in_namespaces(host)
         .and_then(|n| n.get(namespace))
-        .filter(|s| push.registry.is_visible(s, &node.proxy.namespace, &push.mesh))
+        .filter(|s| s.is_visible_in(&node.proxy.namespace, &push.mesh))
         .or_else(|| node.scope.service(host))
         .cloned()
 }
@@ -176,13 +176,13 @@ fn write(name: &str, hosts: Vec<VirtualHost>, blackhole: Option<u32>, headers: &
         written.push(json!({"name": format!("blackhole:{port}"), "domains": ["*"]}));
     }
     for (index, host) in hosts.into_iter().enumerate() {
-        let at = format!("/virtualHosts/{index}");
+        let at: Arc<str> = format!("/virtualHosts/{index}").into();
         origins.extend(host.origins.into_iter().map(|o| Origin { at: at.clone(), ..o }));
         // Routes that take everything come last.
         let (last, first): (Vec<Route>, Vec<Route>) = host.routes.into_iter().partition(|r| catches_all(&r.body));
         let mut bodies = Vec::new();
         for (number, route) in first.into_iter().chain(last).enumerate() {
-            origins.extend(route.origin.map(|o| Origin { at: format!("{at}/routes/{number}"), ..o }));
+            origins.extend(route.origin.map(|o| Origin { at: format!("{at}/routes/{number}").into(), ..o }));
             bodies.push(route.body);
         }
         let mut out = into_map(json!({"name": host.name, "domains": host.domains}));

@@ -1,11 +1,12 @@
-//! A filter chain before it is written: what it matches and what it does.
+//! A filter chain: what it matches and what it does, and how that is written.
 
-use super::http::HttpChain;
 use crate::mesh::Origin;
-use crate::mesh::json::put;
+use crate::mesh::json::{into_map, message, put, text};
+use crate::mesh::tls;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
@@ -18,13 +19,25 @@ pub struct Chain {
     /// The transport socket that ends TLS; null for none.
     pub transport_socket: Value,
     pub filters: Vec<Value>,
-    /// A chain of HTTP; its connection manager is made when the listener's name is known.
-    pub http: Option<HttpChain>,
+    pub origins: Vec<Origin>,
+}
+
+/// A chain as it goes into a listener, and what the listener must know of it.
+#[derive(Debug)]
+pub struct Written {
+    pub key: Arc<ChainKey>,
+    pub body: Arc<Value>,
+    /// It takes whatever no other chain takes.
+    pub matches_all: bool,
+    pub inspects_tls: bool,
+    pub inspects_http: bool,
+    /// It ends TLS.
+    pub has_transport_socket: bool,
     pub origins: Vec<Origin>,
 }
 
 /// What a chain matches, in a form to compare.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ChainKey {
     server_names: BTreeSet<String>,
     destinations: BTreeSet<(IpAddr, u8)>,
@@ -36,7 +49,32 @@ pub struct ChainKey {
 pub const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
 impl Chain {
-    pub fn matches_all(&self) -> bool {
+    pub fn write(self) -> Arc<Written> {
+        let resolves_sni = |f: &Value| text(&f["name"]).ends_with("sni_dynamic_forward_proxy");
+        let (key, found) = (self.key(), self.to_match());
+        let (inspects_tls, inspects_http) = (
+            !self.server_names.is_empty() || self.filters.iter().any(resolves_sni),
+            !self.application_protocols.is_empty(),
+        );
+        let has_transport_socket = !self.transport_socket.is_null();
+        let mut body =
+            into_map(message! {"filters": self.filters, "transportSocketConnectTimeout": tls::connect_timeout()});
+        put(&mut body, "metadata", self.metadata);
+        put(&mut body, "transportSocket", self.transport_socket);
+        let matches_all = found.is_none();
+        put(&mut body, "filterChainMatch", found.unwrap_or_default());
+        Arc::new(Written {
+            key: Arc::new(key),
+            body: Arc::new(Value::Object(body)),
+            matches_all,
+            inspects_tls,
+            inspects_http,
+            has_transport_socket,
+            origins: self.origins,
+        })
+    }
+
+    fn matches_all(&self) -> bool {
         (self.server_names.is_empty() || self.server_names.iter().any(|s| s == "*"))
             && self.application_protocols.is_empty()
             && self.transport_protocol.is_empty()
@@ -44,7 +82,7 @@ impl Chain {
     }
 
     /// Envoy could not tell chains with equal keys apart.
-    pub fn key(&self) -> ChainKey {
+    fn key(&self) -> ChainKey {
         ChainKey {
             server_names: self.server_names.iter().filter(|s| *s != "*").cloned().collect(),
             destinations: self
@@ -59,7 +97,7 @@ impl Chain {
     }
 
     /// Envoy's `filterChainMatch`; `None` when everything matches.
-    pub fn to_match(&self) -> Option<Value> {
+    fn to_match(&self) -> Option<Value> {
         if self.matches_all() {
             return None;
         }

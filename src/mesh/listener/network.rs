@@ -2,7 +2,7 @@
 
 use super::Class;
 use crate::mesh::cluster::outbound_name;
-use crate::mesh::destination_rule::DestinationRule;
+use crate::mesh::destination_rule::Rule;
 use crate::mesh::duration::canonical;
 use crate::mesh::json::{flag, message, present, put, text, unsigned};
 use crate::mesh::node::Node;
@@ -64,7 +64,7 @@ pub struct Destination<'a> {
     pub stat_prefix: String,
     pub cluster: String,
     pub subset: String,
-    pub rule: Option<&'a DestinationRule>,
+    pub rule: Option<Rule<'a>>,
     /// Of the port: some protocols have a filter of their own.
     pub protocol: Protocol,
     /// Traffic of the mesh that is passed on as it is: no tunnel, and nothing to authorize here.
@@ -102,7 +102,7 @@ fn stack(proxy: Value, protocol: Protocol) -> Vec<Value> {
 }
 
 /// Idle timeout and longest duration of connections, by the rule for the first destination.
-fn proxy_fields(node: &Node, rule: Option<&DestinationRule>) -> Map<String, Value> {
+fn proxy_fields(node: &Node, rule: Option<Rule>) -> Map<String, Value> {
     let tcp = rule.map_or(&Value::Null, |r| &r.policy()["connectionPool"]["tcp"]);
     let mut fields = Map::new();
     let idle = match canonical(&tcp["idleTimeout"]) {
@@ -126,7 +126,7 @@ pub fn complete(node: &Node, class: Class, proxy: Value, protocol: Protocol) -> 
 pub fn routed(node: &Node, class: Class, routes: &[Value], port: &Port, owner: &str) -> Vec<Value> {
     let Some(first) = routes.first() else { return Vec::new() };
     let service = node.scope.service(text(&first["destination"]["host"]));
-    let rule = service.and_then(|s| node.scope.rule(node.proxy, &s.hostname, true)).map(|r| &**r);
+    let rule = service.and_then(|s| node.scope.rule(node.proxy, &s.hostname, true));
     if routes.len() == 1 {
         let cluster = destination_cluster(&first["destination"], service.map(|s| &**s), port.number);
         return single(
@@ -171,7 +171,7 @@ pub fn routed(node: &Node, class: Class, routes: &[Value], port: &Port, owner: &
     complete(node, class, tcp_proxy(node, class, fields, true), port.protocol)
 }
 
-fn apply_hash(fields: &mut Map<String, Value>, rule: Option<&DestinationRule>, subset: &str) {
+fn apply_hash(fields: &mut Map<String, Value>, rule: Option<Rule>, subset: &str) {
     let Some(rule) = rule else { return };
     let mut by_source = flag(&rule.policy()["loadBalancer"]["consistentHash"]["useSourceIp"]);
     if let Some(found) = rule.subset(subset) {
@@ -185,7 +185,7 @@ fn apply_hash(fields: &mut Map<String, Value>, rule: Option<&DestinationRule>, s
     }
 }
 
-fn apply_tunnel(fields: &mut Map<String, Value>, rule: Option<&DestinationRule>, subset: &str) {
+fn apply_tunnel(fields: &mut Map<String, Value>, rule: Option<Rule>, subset: &str) {
     let Some(rule) = rule else { return };
     let tunnel = match subset {
         "" => &rule.policy()["tunnel"],

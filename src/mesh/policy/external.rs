@@ -75,11 +75,11 @@ pub fn lookup(node: &Node, service: &str, port: u32) -> Option<(String, String)>
     }
     let host = match service.split_once('/') {
         Some((namespace, host)) => {
-            node.push.registry.by_host(host)?.get(namespace)?;
+            node.scope.in_namespaces(host)?.get(namespace)?;
             host
         }
         None => {
-            let found = node.push.registry.by_host(service)?;
+            let found = node.scope.in_namespaces(service)?;
             (found.len() == 1).then_some(service)?
         }
     };

@@ -261,13 +261,13 @@ pub fn endpoints(
     objects: &HashMap<String, Vec<Object>>,
     mesh: &MeshConfig,
     pods: &Pods,
-    services: &[Service],
+    services: &[Arc<Service>],
     out: &mut HashMap<(String, String), Vec<Arc<Endpoint>>>,
 ) {
     let by_name: HashMap<(&str, &str), &Service> = services
         .iter()
         .filter(|s| s.registry == Registry::Kubernetes)
-        .map(|s| ((s.namespace.as_str(), s.name.as_str()), s))
+        .map(|s| ((s.namespace.as_str(), s.name.as_str()), &**s))
         .collect();
     let mut seen: HashSet<(String, String, String, String)> = HashSet::new();
     let mut slices: Vec<&Object> = objects.get("EndpointSlice").into_iter().flatten().collect();

@@ -12,8 +12,12 @@ use super::report::Report;
 use endpoint::Endpoint;
 use kubernetes::Target;
 use service::{Registry, Resolution, Service};
+use service_entry::Entries;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+
+/// Endpoints by namespace and host name.
+type Endpoints = HashMap<(String, String), Vec<Arc<Endpoint>>>;
 
 /// All services of the mesh.
 #[derive(Debug, Default)]
@@ -26,45 +30,57 @@ pub struct ServiceRegistry {
     external: Vec<Arc<Service>>,
     /// Host name, then namespace.
     by_host: HashMap<String, BTreeMap<String, Arc<Service>>>,
-    /// Namespace and host name; External endpoints come before Kubernetes ones.
-    endpoints: HashMap<(String, String), Vec<Arc<Endpoint>>>,
-    accounts: HashMap<(String, String), Vec<String>>,
+    /// Host name, then namespace.
+    instances: HashMap<String, BTreeMap<String, Instances>>,
+    entries: Entries,
+}
+
+/// What serves a service.
+#[derive(Debug, Default, PartialEq)]
+struct Instances {
+    /// External endpoints come before Kubernetes ones.
+    endpoints: Vec<Arc<Endpoint>>,
+    accounts: Vec<String>,
 }
 
 impl ServiceRegistry {
+    /// `before`: of another world with the same mesh config. What is made of one ServiceEntry alone is taken over from
+    /// there.
     pub fn read(
         objects: &HashMap<String, Vec<Object>>,
         pods: &kubernetes::Pods,
         mesh: &MeshConfig,
         report: &Report,
+        before: Option<&Self>,
     ) -> Self {
-        let mut services = kubernetes::services(objects, mesh, report);
-        let mut endpoints = service_entry::endpoints(objects, mesh, pods);
-        services.extend(service_entry::services(objects, report));
+        let mut services: Vec<Arc<Service>> =
+            kubernetes::services(objects, mesh, report).into_iter().map(Arc::new).collect();
+        let entries = Entries::read(objects, mesh, pods, report, before.map(|before| &before.entries));
+        let mut endpoints = entries.endpoints();
+        services.extend(entries.services());
         kubernetes::endpoints(objects, mesh, pods, &services, &mut endpoints);
         services.sort_by(|a, b| (&a.created, &a.name, &a.namespace).cmp(&(&b.created, &b.name, &b.namespace)));
         resolve_aliases(&mut services);
-        Self::index(services, endpoints, mesh)
+        Self::index(services, endpoints, entries, mesh)
     }
 
-    fn index(
-        services: Vec<Service>,
-        endpoints: HashMap<(String, String), Vec<Arc<Endpoint>>>,
-        mesh: &MeshConfig,
-    ) -> Self {
-        let mut registry = Self { endpoints, ..Self::default() };
-        for service in services.into_iter().map(Arc::new) {
-            let key = (service.namespace.clone(), service.hostname.clone());
-            let mut accounts: BTreeSet<String> = registry
+    fn index(services: Vec<Arc<Service>>, endpoints: Endpoints, entries: Entries, mesh: &MeshConfig) -> Self {
+        let mut registry = Self { entries, ..Self::default() };
+        for ((namespace, hostname), endpoints) in endpoints {
+            let instances = Instances { endpoints, accounts: Vec::new() };
+            registry.instances.entry(hostname).or_default().insert(namespace, instances);
+        }
+        for service in services {
+            let by_namespace = registry.instances.entry(service.hostname.clone()).or_default();
+            let instances = by_namespace.entry(service.namespace.clone()).or_default();
+            let mut accounts: BTreeSet<String> = instances
                 .endpoints
-                .get(&key)
-                .into_iter()
-                .flatten()
+                .iter()
                 .filter(|e| !e.service_account.is_empty())
                 .map(|e| e.service_account.clone())
                 .collect();
             accounts.extend(service.accounts.iter().cloned());
-            registry.accounts.insert(key, mesh.with_aliases(accounts));
+            instances.accounts = mesh.with_aliases(accounts);
             let by_namespace = registry.by_host.entry(service.hostname.clone()).or_default();
             let keep = by_namespace.get(&service.namespace).is_none_or(|existing| {
                 existing.registry != Registry::Kubernetes && service.registry == Registry::Kubernetes
@@ -99,14 +115,9 @@ impl ServiceRegistry {
         self.by_host.get(hostname)
     }
 
-    pub fn is_visible(&self, service: &Service, namespace: &str, mesh: &MeshConfig) -> bool {
-        let export = if service.export_to.is_empty() { &mesh.default_service_export } else { &service.export_to };
-        export.contains("*") || (export.contains(".") && service.namespace == namespace) || export.contains(namespace)
-    }
-
     /// All endpoints of a service, whatever the port.
     pub fn endpoints(&self, service: &Service) -> &[Arc<Endpoint>] {
-        self.endpoints.get(&(service.namespace.clone(), service.hostname.clone())).map_or(&[], Vec::as_slice)
+        self.instances(&service.namespace, &service.hostname).map_or(&[], |instances| &instances.endpoints)
     }
 
     /// The ports of ServiceEntries that a workload of this address and namespace serves.
@@ -145,14 +156,23 @@ impl ServiceRegistry {
             .collect()
     }
 
+    /// Whether endpoints and identities of a service are the same in both.
+    pub fn same_instances(&self, other: &Self, namespace: &str, hostname: &str) -> bool {
+        self.instances(namespace, hostname) == other.instances(namespace, hostname)
+    }
+
+    fn instances(&self, namespace: &str, hostname: &str) -> Option<&Instances> {
+        self.instances.get(hostname)?.get(namespace)
+    }
+
     /// The identities that a service's workloads may show, sorted.
     pub fn accounts(&self, service: &Service) -> &[String] {
-        self.accounts.get(&(service.namespace.clone(), service.hostname.clone())).map_or(&[], Vec::as_slice)
+        self.instances(&service.namespace, &service.hostname).map_or(&[], |instances| &instances.accounts)
     }
 }
 
 /// Points ExternalName Services at the service they name, following chains and dropping loops.
-fn resolve_aliases(services: &mut [Service]) {
+fn resolve_aliases(services: &mut [Arc<Service>]) {
     let names: HashMap<String, String> = services
         .iter()
         .filter(|s| s.resolution == Resolution::Alias)
@@ -178,7 +198,7 @@ fn resolve_aliases(services: &mut [Service]) {
     }
     for service in services.iter_mut() {
         if let Some(found) = aliases.get(&service.hostname) {
-            service.aliases = found.iter().map(|(_, host)| host.clone()).collect();
+            Arc::make_mut(service).aliases = found.iter().map(|(_, host)| host.clone()).collect();
         }
     }
 }

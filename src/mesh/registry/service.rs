@@ -1,6 +1,7 @@
 //! A service as the registry keeps it, whether it came from a Service or from a ServiceEntry.
 
 use crate::mesh::Origin;
+use crate::mesh::mesh_config::MeshConfig;
 use crate::mesh::protocol::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +76,11 @@ pub struct Service {
 impl Service {
     pub fn port(&self, number: u32) -> Option<&Port> {
         self.ports.iter().find(|p| p.number == number)
+    }
+
+    pub fn is_visible_in(&self, namespace: &str, mesh: &MeshConfig) -> bool {
+        let export = if self.export_to.is_empty() { &mesh.default_service_export } else { &self.export_to };
+        export.contains("*") || (export.contains(".") && self.namespace == namespace) || export.contains(namespace)
     }
 
     pub fn is_dns(&self) -> bool {

@@ -13,31 +13,96 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-fn sorted_entries(objects: &HashMap<String, Vec<Object>>) -> Vec<Object> {
-    let mut entries = objects.get("ServiceEntry").cloned().unwrap_or_default();
-    sort(&mut entries);
-    entries
+/// ServiceEntries as the registry has them.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// In Istio's order.
+    entries: Vec<Arc<Entry>>,
 }
 
-/// One service for each host and address of every ServiceEntry.
-pub fn services(objects: &HashMap<String, Vec<Object>>, report: &Report) -> Vec<Service> {
-    let namespaces: HashMap<&str, &Object> =
-        objects.get("Namespace").into_iter().flatten().map(|n| (n.name.as_str(), n)).collect();
-    let mut out = Vec::new();
-    for object in sorted_entries(objects) {
-        let namespace = namespaces.get(object.namespace.as_str()).map(|n| &n.annotations);
-        let distribution = traffic_distribution(&Value::Null, &object.annotations, namespace, report);
-        for (index, hostname) in strings(&object.spec()["hosts"]).into_iter().enumerate() {
-            let base = service(&object, &hostname, index, &distribution);
-            let given = list(&object.spec()["addresses"]);
-            if given.is_empty() {
-                out.push(Service { allocated: allocated(&object, &hostname), ..base });
-                continue;
+/// What becomes of one ServiceEntry.
+#[derive(Debug)]
+struct Entry {
+    object: Object,
+    /// What the object, or its namespace, says about near endpoints.
+    distribution: String,
+    /// One for each host and address.
+    services: Vec<Arc<Service>>,
+    /// The endpoints of each host.
+    endpoints: Vec<(String, Vec<Arc<Endpoint>>)>,
+}
+
+impl Entries {
+    /// `before`: of another world with the same mesh config, from where the same entries are taken over.
+    pub fn read(
+        objects: &HashMap<String, Vec<Object>>,
+        mesh: &MeshConfig,
+        pods: &Pods,
+        report: &Report,
+        before: Option<&Self>,
+    ) -> Self {
+        let namespaces: HashMap<&str, &Object> =
+            objects.get("Namespace").into_iter().flatten().map(|n| (n.name.as_str(), n)).collect();
+        let known: HashMap<(&str, &str), &Arc<Entry>> = before
+            .into_iter()
+            .flat_map(|before| &before.entries)
+            .map(|entry| ((entry.object.namespace.as_str(), entry.object.name.as_str()), entry))
+            .collect();
+        let mut sorted = objects.get("ServiceEntry").cloned().unwrap_or_default();
+        sort(&mut sorted);
+        let read = |object: Object| {
+            let namespace = namespaces.get(object.namespace.as_str()).map(|n| &n.annotations);
+            let distribution = traffic_distribution(&Value::Null, &object.annotations, namespace, report);
+            // Selected workloads are other objects.
+            let alone = !present(&object.spec()["workloadSelector"]);
+            let same = known.get(&(object.namespace.as_str(), object.name.as_str()));
+            match same.filter(|e| alone && e.object == object && e.distribution == distribution) {
+                Some(same) => (*same).clone(),
+                None => Arc::new(Entry {
+                    services: services(&object, &distribution),
+                    endpoints: endpoints(objects, &object, mesh, pods),
+                    distribution,
+                    object,
+                }),
             }
-            out.extend(
-                given.iter().filter_map(|a| address(text(a))).map(|address| Service { address, ..base.clone() }),
-            );
+        };
+        Self { entries: sorted.into_iter().map(read).collect() }
+    }
+
+    pub fn services(&self) -> impl Iterator<Item = Arc<Service>> {
+        self.entries.iter().flat_map(|entry| entry.services.iter().cloned())
+    }
+
+    /// By namespace and host.
+    pub fn endpoints(&self) -> HashMap<(String, String), Vec<Arc<Endpoint>>> {
+        let mut out: HashMap<(String, String), Vec<Arc<Endpoint>>> = HashMap::new();
+        for entry in &self.entries {
+            let round_robin = text(&entry.object.spec()["resolution"]) == "DNS_ROUND_ROBIN";
+            for (hostname, endpoints) in &entry.endpoints {
+                let found = out.entry((entry.object.namespace.clone(), hostname.clone())).or_default();
+                for endpoint in endpoints {
+                    if round_robin && found.iter().any(|e| e.port_key == endpoint.port_key) {
+                        continue;
+                    }
+                    found.push(endpoint.clone());
+                }
+            }
         }
+        out
+    }
+}
+
+fn services(object: &Object, distribution: &str) -> Vec<Arc<Service>> {
+    let mut out = Vec::new();
+    for (index, hostname) in strings(&object.spec()["hosts"]).into_iter().enumerate() {
+        let base = service(object, &hostname, index, distribution);
+        let given = list(&object.spec()["addresses"]);
+        if given.is_empty() {
+            out.push(Arc::new(Service { allocated: allocated(object, &hostname), ..base }));
+            continue;
+        }
+        let addresses = given.iter().filter_map(|a| address(text(a)));
+        out.extend(addresses.map(|address| Arc::new(Service { address, ..base.clone() })));
     }
     out
 }
@@ -130,33 +195,24 @@ fn allocated(object: &Object, hostname: &str) -> Vec<String> {
         .collect()
 }
 
-/// Endpoints of ServiceEntries by namespace and host.
-pub fn endpoints(
+/// The endpoints of each host of a ServiceEntry.
+fn endpoints(
     objects: &HashMap<String, Vec<Object>>,
+    object: &Object,
     mesh: &MeshConfig,
     pods: &Pods,
-) -> HashMap<(String, String), Vec<Arc<Endpoint>>> {
-    let mut out: HashMap<(String, String), Vec<Arc<Endpoint>>> = HashMap::new();
-    for object in sorted_entries(objects) {
-        let spec = object.spec();
-        let round_robin = text(&spec["resolution"]) == "DNS_ROUND_ROBIN";
-        let dns = round_robin || text(&spec["resolution"]) == "DNS";
-        let workloads = workloads(objects, &object, mesh, pods, dns);
-        // A host with several addresses is several services, each with the same instances.
-        let times = list(&spec["addresses"]).iter().filter(|a| address(text(a)).is_some()).count().max(1);
-        for hostname in strings(&spec["hosts"]) {
-            let found = out.entry((object.namespace.clone(), hostname.clone())).or_default();
-            for _ in 0..times {
-                for endpoint in instances(&object, &hostname, &workloads, dns) {
-                    if round_robin && found.iter().any(|e| e.port_key == endpoint.port_key) {
-                        continue;
-                    }
-                    found.push(Arc::new(endpoint));
-                }
-            }
-        }
-    }
-    out
+) -> Vec<(String, Vec<Arc<Endpoint>>)> {
+    let spec = object.spec();
+    let dns = matches!(text(&spec["resolution"]), "DNS" | "DNS_ROUND_ROBIN");
+    let workloads = workloads(objects, object, mesh, pods, dns);
+    // A host with several addresses is several services, each with the same instances.
+    let times = list(&spec["addresses"]).iter().filter(|a| address(text(a)).is_some()).count().max(1);
+    let of_host = |hostname: String| {
+        let once: Vec<Arc<Endpoint>> =
+            instances(object, &hostname, &workloads, dns).into_iter().map(Arc::new).collect();
+        (hostname, std::iter::repeat_n(once, times).flatten().collect())
+    };
+    strings(&spec["hosts"]).into_iter().map(of_host).collect()
 }
 
 /// A workload and the ports it overrides by name.

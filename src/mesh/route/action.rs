@@ -3,7 +3,7 @@
 use super::http::Context;
 use super::matching::string_matcher;
 use super::retry;
-use crate::mesh::destination_rule::DestinationRule;
+use crate::mesh::destination_rule::Rule;
 use crate::mesh::duration::{canonical, nanoseconds, whole_seconds};
 use crate::mesh::json::{flag, float, integer, into_map, list, present, put, sorted_fields, strings, text, unsigned};
 use crate::mesh::listener::network::destination_cluster;
@@ -253,7 +253,7 @@ fn hash_of(destination: &Value, context: &Context) -> Value {
 }
 
 /// The consistent hash of a service's port that no rule routes to.
-pub fn hash_of_port(rule: &DestinationRule, port: u32) -> Value {
+pub fn hash_of_port(rule: Rule, port: u32) -> Value {
     let level = list(&rule.policy()["portLevelSettings"])
         .iter()
         .find(|p| unsigned(&p["port"]["number"]) == port)

@@ -48,7 +48,7 @@ pub fn routes(context: &Context, service: &VirtualService) -> Vec<Route> {
         for (index, found) in matches.iter().enumerate() {
             let Some(body) = translate(context, service, rule.spec(), found) else { continue };
             caught = is_catch_all(&body);
-            let pointer = format!("{}/match/{index}", rule.origin.pointer);
+            let pointer = format!("{}/match/{index}", rule.origin.pointer).into();
             out.push(Route { body, origin: Some(Origin { pointer, ..rule.origin.clone() }) });
             if caught {
                 break;

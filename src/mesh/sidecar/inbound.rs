@@ -135,7 +135,7 @@ pub fn build(node: &Node) -> Vec<Resource> {
             continue;
         }
         for offset in 0..built.len() {
-            let at = format!("/filterChains/{}", chains.len() + offset);
+            let at: Arc<str> = format!("/filterChains/{}", chains.len() + offset).into();
             origins.extend(inbound.origins.iter().map(|o| Origin { at: at.clone(), ..o.clone() }));
         }
         chains.extend(built);

@@ -2,15 +2,17 @@
 
 use super::outbound_tcp;
 use super::virtual_outbound::{catch_all_filters, policy_origin};
-use crate::mesh::json::{into_map, message, put, text, unsigned};
-use crate::mesh::listener::chain::{Chain, ChainKey, PLAIN_HTTP};
+use crate::mesh::json::{into_map, put, text, unsigned};
+use crate::mesh::listener::chain::{Chain, ChainKey, PLAIN_HTTP, Written};
 use crate::mesh::listener::http::{HttpChain, ProxyHeaders, connection_manager};
 use crate::mesh::listener::{Class, http_inspector, socket_address, tls_inspector};
+use crate::mesh::memo::{ChainsGiven, ListenerOf, Same};
 use crate::mesh::node::Node;
 use crate::mesh::protocol::{ListenerProtocol, Protocol};
 use crate::mesh::registry::service::{Port, Registry, Resolution, Service};
 use crate::mesh::scope::EgressListener;
 use crate::mesh::{Origin, Resource};
+use crate::message::Body;
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,9 +26,9 @@ struct Entry {
     protocol: Protocol,
     /// Made by an earlier egress listener: later ones may not add to it.
     locked: bool,
-    chains: Vec<Chain>,
+    chains: Vec<Arc<Written>>,
     /// What the chains match.
-    matches: HashSet<ChainKey>,
+    matches: HashSet<Arc<ChainKey>>,
 }
 
 /// Where a service's listener goes.
@@ -48,7 +50,7 @@ const WILDCARD: &str = "0.0.0.0";
 
 pub fn build(node: &Node) -> Vec<Resource> {
     let mut listeners = Listeners::default();
-    for egress in &node.scope.listeners {
+    for egress in node.scope.listeners() {
         let bind = bind_of(node, egress);
         if let Some(number) = egress.port() {
             let port = Port {
@@ -71,7 +73,7 @@ pub fn build(node: &Node) -> Vec<Resource> {
             }
         }
     }
-    listeners.entries.into_iter().map(|entry| entry.build(node, true)).collect()
+    listeners.entries.into_iter().map(|entry| entry.kept(node)).collect()
 }
 
 fn bind_of(node: &Node, egress: &EgressListener) -> Bind {
@@ -109,7 +111,7 @@ impl Listeners {
             self.add(node, egress, service, port, bind.clone());
             return;
         }
-        let endpoints = node.push.registry.endpoints_by_port(service, port.number, None);
+        let endpoints = node.scope.endpoints_by_port(service, port.number, None);
         if service.registry == Registry::External && endpoints.is_empty() && !service.has_selector {
             self.add(node, egress, service, port, bind.clone());
             return;
@@ -146,31 +148,44 @@ impl Listeners {
         }
         let existing = current.map(|i| self.entries[i].protocol);
         let mut protocol = port.protocol;
-        let tcp = || outbound_tcp::chains(node, egress, service, port, &bind);
+        let kept = |http: bool, make: &dyn Fn() -> Arc<[Arc<Written>]>| {
+            let key = (egress.place, service.hostname.clone(), port.number, bind.address.clone(), http);
+            let given = ChainsGiven {
+                service: service.clone(),
+                port: service.ports.iter().position(|p| std::ptr::eq(p, port)).ok_or_else(|| port.clone()),
+                to_port: bind.to_port,
+                destinations: bind.destinations.clone(),
+            };
+            node.memo.pieces.chains.get(node, key, given, make)
+        };
+        let tcp = || {
+            kept(false, &|| {
+                let chains = outbound_tcp::chains(node, egress.place, service, port, &bind);
+                chains.into_iter().map(Chain::write).collect()
+            })
+        };
+        let http = |sniffed: bool| kept(true, &|| [http_chain(node, service, port, &bind, sniffed).write()].into());
         let (chains, merge, mixed) = if protocol == Protocol::HttpProxy {
-            (vec![http_chain(node, service, port, &bind)], false, false)
+            (http(false).to_vec(), false, false)
         } else {
             match listener_protocol {
                 ListenerProtocol::Http => {
                     if existing.is_some_and(|p| !p.is_tcp()) {
                         return;
                     }
-                    let mut chain = http_chain(node, service, port, &bind);
-                    if bind.address == WILDCARD {
-                        sniff(&mut chain);
+                    let sniffed = bind.address == WILDCARD;
+                    if sniffed {
                         protocol = Protocol::Auto;
                     }
-                    (vec![chain], existing.is_some(), existing.is_some())
+                    (http(sniffed).to_vec(), existing.is_some(), existing.is_some())
                 }
-                ListenerProtocol::Tcp => (tcp(), existing.is_some(), existing.is_some_and(Protocol::is_http)),
+                ListenerProtocol::Tcp => (tcp().to_vec(), existing.is_some(), existing.is_some_and(Protocol::is_http)),
                 ListenerProtocol::Auto => {
                     if existing == Some(Protocol::Auto) {
                         return;
                     }
-                    let mut chains = tcp();
-                    let mut http = http_chain(node, service, port, &bind);
-                    sniff(&mut http);
-                    chains.push(http);
+                    let mut chains = tcp().to_vec();
+                    chains.extend(http(true).iter().cloned());
                     // Sniffed ports take an HTTP listener over.
                     let merge = existing.is_some_and(Protocol::is_tcp);
                     (chains, merge, merge)
@@ -194,7 +209,7 @@ impl Listeners {
                     port: port.clone(),
                     protocol,
                     locked: false,
-                    matches: chains.iter().map(Chain::key).collect(),
+                    matches: chains.iter().map(|chain| chain.key.clone()).collect(),
                     chains,
                 };
                 match current {
@@ -209,12 +224,8 @@ impl Listeners {
     }
 }
 
-fn sniff(chain: &mut Chain) {
-    chain.application_protocols = PLAIN_HTTP.to_vec();
-    chain.transport_protocol = "raw_buffer";
-}
-
-fn http_chain(node: &Node, service: &Arc<Service>, port: &Port, bind: &Bind) -> Chain {
+/// `sniffed`: beside chains of other protocols, so it says how HTTP looks. Whether it is follows from port and bind.
+fn http_chain(node: &Node, service: &Arc<Service>, port: &Port, bind: &Bind, sniffed: bool) -> Chain {
     let route_config = if port.number == 0 {
         bind.address.clone()
     } else if port.protocol.listener() == ListenerProtocol::Auto && bind.address != WILDCARD {
@@ -224,28 +235,43 @@ fn http_chain(node: &Node, service: &Arc<Service>, port: &Port, bind: &Bind) -> 
     };
     let mut fields = Map::new();
     ProxyHeaders::read(node, Class::SidecarOutbound).apply(&mut fields);
+    let http = HttpChain {
+        class: Class::SidecarOutbound,
+        protocol: port.protocol,
+        route_config,
+        inline: Value::Null,
+        stat_prefix: String::new(),
+        use_remote_address: false,
+        fields,
+        dynamic_host: service.is_wildcard_dynamic().then(|| service.hostname.clone()),
+    };
     Chain {
-        http: Some(HttpChain {
-            class: Class::SidecarOutbound,
-            protocol: port.protocol,
-            route_config,
-            inline: Value::Null,
-            stat_prefix: String::new(),
-            use_remote_address: false,
-            fields,
-            dynamic_host: service.is_wildcard_dynamic().then(|| service.hostname.clone()),
-        }),
+        application_protocols: if sniffed { PLAIN_HTTP.to_vec() } else { Vec::new() },
+        transport_protocol: if sniffed { "raw_buffer" } else { "" },
+        filters: vec![connection_manager(node, &http, &listener_name(&bind.address, port))],
         origins: vec![service.origin.clone()],
         ..Chain::default()
     }
 }
 
+fn listener_name(bind: &str, port: &Port) -> String {
+    format!("{bind}_{}", port.number)
+}
+
 impl Entry {
     /// Adds chains that do not conflict with those already there.
-    fn merge(&mut self, node: &Node, chains: Vec<Chain>, mixed: bool, service: &Service, port: &Port, bind: &str) {
+    fn merge(
+        &mut self,
+        node: &Node,
+        chains: Vec<Arc<Written>>,
+        mixed: bool,
+        service: &Service,
+        port: &Port,
+        bind: &str,
+    ) {
         for chain in chains {
-            if !self.matches.insert(chain.key()) {
-                let name = format!("{bind}_{}", port.number);
+            if !self.matches.insert(chain.key.clone()) {
+                let name = listener_name(bind, port);
                 let message = format!(
                     "Listener={name} Accepted={} Rejected={} ({})",
                     self.port.protocol.listener_name(),
@@ -263,8 +289,15 @@ impl Entry {
         }
     }
 
+    fn kept(self, node: &Node) -> Resource {
+        let chains = self.chains.iter().map(|chain| Same(chain.clone())).collect();
+        let key = listener_name(&self.bind, &self.port);
+        node.memo.pieces.listeners.get(node, key, ListenerOf(self.bind_to_port, chains), || self.build(node, true))
+    }
+
+    /// Of the entry's own, only what tells its name, whether it binds to its port, and its chains go into it.
     fn build(self, node: &Node, with_fallthrough: bool) -> Resource {
-        let name = format!("{}_{}", self.bind, self.port.number);
+        let name = listener_name(&self.bind, &self.port);
         let mut body = into_map(json!({
             "name": name,
             "address": socket_address(&self.bind, self.port.number),
@@ -276,11 +309,8 @@ impl Entry {
         } else {
             body.insert("bindToPort".to_owned(), json!(false));
         }
-        let inspects_tls = self.chains.iter().any(|c| {
-            !c.server_names.is_empty()
-                || c.filters.iter().any(|f| text(&f["name"]).ends_with("sni_dynamic_forward_proxy"))
-        });
-        let inspects_http = self.chains.iter().any(|c| !c.application_protocols.is_empty());
+        let inspects_tls = self.chains.iter().any(|chain| chain.inspects_tls);
+        let inspects_http = self.chains.iter().any(|chain| chain.inspects_http);
         let mut filters = Vec::new();
         if inspects_tls {
             filters.push(tls_inspector());
@@ -291,29 +321,20 @@ impl Entry {
         put(&mut body, "listenerFilters", Value::Array(filters));
         let timeout = if inspects_http { node.push.mesh.protocol_detection_timeout.clone() } else { Value::from("0s") };
         body.insert("listenerFiltersTimeout".to_owned(), timeout);
-        let mut default: Option<(Value, Vec<Origin>)> = None;
-        let mut chains: Vec<Value> = Vec::new();
+        let (default, mut chains): (Vec<Arc<Written>>, Vec<Arc<Written>>) =
+            self.chains.into_iter().partition(|chain| chain.matches_all);
+        let mut default = default.into_iter().next_back();
+        let alone = if chains.is_empty() { default.take() } else { None };
+        let with_fallthrough = with_fallthrough && alone.is_none();
+        chains.extend(alone);
         let mut origins: Vec<Origin> = Vec::new();
-        for mut chain in self.chains {
-            let built = build_chain(node, &mut chain, &name);
-            match chain.to_match() {
-                None => default = Some((built, chain.origins)),
-                Some(found) => {
-                    let mut built = built;
-                    built["filterChainMatch"] = found;
-                    origins.extend(at(chain.origins, &format!("/filterChains/{}", chains.len())));
-                    chains.push(built);
-                }
-            }
+        for (place, chain) in chains.iter().enumerate() {
+            origins.extend(at(&chain.origins, &format!("/filterChains/{place}")));
         }
         match default {
-            Some((chain, from)) if chains.is_empty() => {
-                origins.extend(at(from, "/filterChains/0"));
-                chains.push(chain);
-            }
-            Some((chain, from)) => {
-                origins.extend(at(from, "/defaultFilterChain"));
-                body.insert("defaultFilterChain".to_owned(), chain);
+            Some(chain) => {
+                origins.extend(at(&chain.origins, "/defaultFilterChain"));
+                body.insert("defaultFilterChain".to_owned(), (*chain.body).clone());
             }
             None if with_fallthrough => {
                 origins.extend(policy_origin(node, "/defaultFilterChain"));
@@ -324,27 +345,14 @@ impl Entry {
             }
             None => {}
         }
-        body.insert("filterChains".to_owned(), Value::Array(chains));
-        Resource::new(name, Value::Object(body), origins)
+        let chains = chains.iter().map(|chain| chain.body.clone()).collect();
+        Resource { name: name.into(), body: Body::listing(body, "filterChains", chains), origins: origins.into() }
     }
 }
 
-fn at(origins: Vec<Origin>, pointer: &str) -> impl Iterator<Item = Origin> {
-    origins.into_iter().map(move |o| Origin { at: pointer.to_owned(), ..o })
-}
-
-fn build_chain(node: &Node, chain: &mut Chain, listener: &str) -> Value {
-    let mut filters = std::mem::take(&mut chain.filters);
-    if let Some(http) = &chain.http {
-        filters.push(connection_manager(node, http, listener));
-    }
-    let mut out = into_map(message! {
-        "filters": filters,
-        "transportSocketConnectTimeout": crate::mesh::tls::connect_timeout(),
-    });
-    put(&mut out, "metadata", chain.metadata.take());
-    put(&mut out, "transportSocket", chain.transport_socket.take());
-    Value::Object(out)
+fn at(origins: &[Origin], pointer: &str) -> impl Iterator<Item = Origin> {
+    let pointer: Arc<str> = pointer.into();
+    origins.iter().map(move |o| Origin { at: pointer.clone(), ..o.clone() })
 }
 
 /// The explicit HTTP proxy that `proxyHttpPort` of the mesh config asks for.
@@ -359,28 +367,27 @@ pub fn http_proxy(node: &Node) -> Option<Resource> {
     let mut fields = Map::new();
     ProxyHeaders::read(node, Class::SidecarOutbound).apply(&mut fields);
     fields.insert("httpProtocolOptions".to_owned(), json!({"allowAbsoluteUrl": true}));
-    let chain = Chain {
-        http: Some(HttpChain {
-            class: Class::SidecarOutbound,
-            protocol: Protocol::HttpProxy,
-            route_config: "http_proxy".to_owned(),
-            inline: Value::Null,
-            stat_prefix: String::new(),
-            use_remote_address: false,
-            fields,
-            dynamic_host: None,
-        }),
-        ..Chain::default()
-    };
     let port = Port { name: String::new(), number: port, protocol: Protocol::HttpProxy };
+    let bind = "127.0.0.1".to_owned();
+    let http = HttpChain {
+        class: Class::SidecarOutbound,
+        protocol: Protocol::HttpProxy,
+        route_config: "http_proxy".to_owned(),
+        inline: Value::Null,
+        stat_prefix: String::new(),
+        use_remote_address: false,
+        fields,
+        dynamic_host: None,
+    };
+    let filters = vec![connection_manager(node, &http, &listener_name(&bind, &port))];
     let entry = Entry {
-        bind: "127.0.0.1".to_owned(),
+        bind,
         bind_to_port: true,
         protocol: port.protocol,
         port,
         locked: false,
         matches: HashSet::new(),
-        chains: vec![chain],
+        chains: vec![Chain { filters, ..Chain::default() }.write()],
     };
     Some(entry.build(node, false))
 }

@@ -12,16 +12,15 @@ use crate::mesh::object::config_metadata;
 use crate::mesh::policy::authorization;
 use crate::mesh::registry::service::{Port, Service};
 use crate::mesh::route::alternate_hosts;
-use crate::mesh::scope::EgressListener;
 use crate::mesh::stat_name::{self, Subject};
 use crate::mesh::virtual_service::VirtualService;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The chains that a service's port adds to a listener.
-pub fn chains(node: &Node, egress: &EgressListener, service: &Arc<Service>, port: &Port, bind: &Bind) -> Vec<Chain> {
-    let rules = egress.virtual_services_for(&service.hostname);
+/// The chains that a service's port adds to a listener; `egress` is the place of the egress listener.
+pub fn chains(node: &Node, egress: usize, service: &Arc<Service>, port: &Port, bind: &Bind) -> Vec<Chain> {
+    let rules = node.scope.virtual_services_for(egress, &service.hostname);
     if port.protocol.is_tls() {
         tls_chains(node, &rules, service, port, bind)
     } else {
@@ -130,7 +129,7 @@ fn default_chain(node: &Node, service: &Arc<Service>, port: &Port) -> Chain {
             stat_prefix: stat_name::outbound(node, &subject).unwrap_or_else(|| cluster.clone()),
             cluster,
             subset: String::new(),
-            rule: rule.map(|r| &**r),
+            rule,
             protocol: port.protocol,
             passed_through: false,
         },
@@ -141,7 +140,7 @@ fn default_chain(node: &Node, service: &Arc<Service>, port: &Port) -> Chain {
         filters.splice(0..0, authorization::own_tcp_filters(node));
     }
     let mut origins = vec![service.origin.clone()];
-    origins.extend(rule.map(|r| r.policy_origin.clone()));
+    origins.extend(rule.map(|r| r.policy_origin().clone()));
     Chain { filters, origins, ..Chain::default() }
 }
 

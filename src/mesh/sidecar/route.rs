@@ -23,7 +23,7 @@ pub fn build(node: &Node, listeners: &[Resource]) -> Vec<Resource> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     for listener in listeners {
         let chains =
-            list(&listener.body["filterChains"]).iter().chain(std::iter::once(&listener.body["defaultFilterChain"]));
+            listener.body.list("filterChains").chain(std::iter::once(listener.body.field("defaultFilterChain")));
         for filter in chains.flat_map(|c| list(&c["filters"])) {
             let name = text(&filter["typedConfig"]["rds"]["routeConfigName"]);
             if !name.is_empty() {
@@ -88,11 +88,11 @@ fn write(node: &Node, name: &str, hosts: Vec<VirtualHost>, with_catch_all: bool)
     let mut origins = Vec::new();
     let mut written: Vec<Value> = Vec::new();
     for (index, host) in hosts.into_iter().enumerate() {
-        let at = format!("/virtualHosts/{index}");
+        let at: Arc<str> = format!("/virtualHosts/{index}").into();
         origins.extend(host.origins.into_iter().map(|o| Origin { at: at.clone(), ..o }));
         let mut routes = Vec::new();
         for (number, route) in host.routes.into_iter().enumerate() {
-            origins.extend(route.origin.map(|o| Origin { at: format!("{at}/routes/{number}"), ..o }));
+            origins.extend(route.origin.map(|o| Origin { at: format!("{at}/routes/{number}").into(), ..o }));
             routes.push(route.body);
         }
         let mut out = into_map(json!({"name": host.name, "domains": host.domains, "routes": routes}));
@@ -214,7 +214,7 @@ fn default_wrapper(node: &Node, service: &Arc<Service>, port: &Port) -> Wrapper 
         && let Some(policy) = hash_policy(&hash_of_port(rule, port.number))
     {
         body["route"]["hashPolicy"] = json!([policy]);
-        origin = rule.policy_origin.clone();
+        origin = rule.policy_origin().clone();
     }
     Wrapper {
         port: port.number,
@@ -251,7 +251,7 @@ fn split_hosts(
             None => other.push(host.clone()),
         }
     }
-    let own = (virtual_service.object.namespace.clone(), virtual_service.object.name.clone());
+    let own = |service: &Arc<VirtualService>| service.object.is_same_as(&virtual_service.object);
     for host in wildcards {
         let host = host.to_lowercase();
         let fitting: Vec<&Arc<Service>> = services.values().filter(|s| matches(&s.hostname, &host)).collect();
@@ -260,7 +260,7 @@ fn split_hosts(
             continue;
         }
         // A service takes the routes of the VirtualService whose host fits it best.
-        found.extend(fitting.into_iter().filter(|s| egress.wildcard_index.get(&s.hostname) == Some(&own)).cloned());
+        found.extend(fitting.into_iter().filter(|s| egress.most_specific(&s.hostname).is_some_and(own)).cloned());
     }
     (other, found)
 }

@@ -26,7 +26,7 @@ pub fn catch_all_filters(node: &Node) -> Vec<Value> {
 /// The Sidecar that decided about unregistered destinations, as origin of `at`.
 pub fn policy_origin(node: &Node, at: &str) -> Option<Origin> {
     let origin = node.scope.outbound_policy.as_ref()?.origin.clone()?;
-    Some(Origin { at: at.to_owned(), ..origin })
+    Some(Origin { at: at.into(), ..origin })
 }
 
 /// `virtualOutbound` on port 15001.

@@ -1,8 +1,10 @@
 //! Exec, logs and port-forward as kube-rs does them.
 
 use crate::lab::{Lab, start};
+use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, AttachParams, LogParams, PostParams};
+use kube::ResourceExt;
+use kube::api::{Api, AttachParams, DeleteParams, LogParams, PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -116,4 +118,33 @@ async fn a_forwarded_port_carries_bytes_both_ways() {
     let mut refused = pods.portforward("p", &[closed]).await.unwrap();
     let message = refused.take_error(closed).unwrap().await.unwrap();
     assert!(message.contains("refused"), "{message}");
+}
+
+/// Who asks within the server's own process: the same objects and watches, and no stream that takes a connection over.
+#[tokio::test]
+async fn who_lives_with_the_server_needs_no_connection() {
+    let lab = start();
+    let pods = pods(&lab).await;
+    let answer = lab.server.in_process();
+    let service = tower::service_fn(move |request| {
+        let answering = answer(request);
+        async move { Ok::<_, std::convert::Infallible>(answering.await) }
+    });
+    let within: Api<Pod> = Api::default_namespaced(kube::Client::new(service, "default"));
+    let known = within.get("p").await.unwrap();
+    assert_eq!(known.metadata.uid, pods.get("p").await.unwrap().metadata.uid);
+    let params = AttachParams::default().stdout(true).stderr(false).stdin(false);
+    assert!(within.exec("p", ["true"], &params).await.is_err(), "there is no connection to take over");
+    let mut changes = std::pin::pin!(within.watch(&WatchParams::default(), "0").await.unwrap());
+    assert!(matches!(changes.try_next().await.unwrap(), Some(WatchEvent::Added(pod)) if pod.name_any() == "p"));
+    pods.delete("p", &DeleteParams::default().grace_period(0)).await.unwrap();
+    loop {
+        // What comes before it are bookmarks and the pod's own changes.
+        match changes.try_next().await.unwrap() {
+            Some(WatchEvent::Deleted(pod)) => break assert_eq!(pod.metadata.uid, known.metadata.uid),
+            Some(_) => {}
+            None => panic!("the watch ended before the pod was deleted"),
+        }
+    }
+    assert!(matches!(within.get("p").await, Err(kube::Error::Api(refusal)) if refusal.code == 404));
 }

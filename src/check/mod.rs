@@ -100,7 +100,8 @@ fn file(source: &Arc<Source>, path: &Path, cache: &Cache, keep: &mut dyn FnMut(p
     let parsed = syntax::parse(source);
     let files = Files::new(Roots::of(path), cache);
     let ambient = files.ambient();
-    let mut judge = Judge { source, cache, ambient: &ambient, linked: HashSet::new(), found: vec![], keep };
+    let closed = reach::is_closed(&ambient);
+    let mut judge = Judge { source, cache, ambient: &ambient, closed, linked: HashSet::new(), found: vec![], keep };
     let built = plan::build(&parsed, &files, &mut judge);
     let judged = judge.found;
     let mut found = parsed.errors;
@@ -121,6 +122,8 @@ struct Judge<'a> {
     source: &'a Arc<Source>,
     cache: &'a Cache,
     ambient: &'a [plan::ManifestObject],
+    /// Its mesh config lets out what is registered alone.
+    closed: bool,
     /// Scenarios often apply the same objects: what is wrong with those is found once.
     linked: HashSet<u64>,
     found: Vec<(Of, Diagnostic)>,
@@ -144,7 +147,7 @@ impl plan::Taker for Judge<'_> {
             self.add(Of::Soundness, soundness::check(&scenario, &objects, self.ambient));
             self.add(Of::Soundness, names::check(&scenario, &objects, self.ambient));
             self.add(Of::Soundness, url::check(&scenario));
-            self.add(Of::Soundness, reach::check(&scenario, self.ambient));
+            self.add(Of::Soundness, reach::check(&scenario, self.ambient, self.closed));
         }
         if !objects.is_empty() && self.linked.insert(identity(&objects, &scenario.namespace)) {
             // What an API server refuses is linked to nothing: that is not told too.

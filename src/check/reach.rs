@@ -10,13 +10,13 @@ use crate::diag::suggest::nearest;
 use crate::plan::*;
 use serde_json::Value;
 
-/// All doubts about the probes of one scenario; each sees what is applied before it.
-pub fn check(scenario: &Scenario, ambient: &[ManifestObject]) -> Vec<Diagnostic> {
+/// All doubts about the probes of one scenario; each sees what is applied before it. `closed` is [`is_closed`] of what is ambient.
+pub fn check(scenario: &Scenario, ambient: &[ManifestObject], closed: bool) -> Vec<Diagnostic> {
     let mut found = vec![];
     // Without REGISTRY_ONLY what a Sidecar hides is reached all the same.
     let open = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::AllowAny)));
     let asked = scenario.requires.iter().any(|r| matches!(r.what, Requirement::Outbound(OutboundPolicy::RegistryOnly)));
-    let closed = asked || is_closed(ambient);
+    let closed = asked || closed;
     let mut index = Index::new(&[], ambient, &scenario.namespace);
     let mut led = 0;
     for probe in probes(scenario).iter().filter(|p| expects_success(p)) {
@@ -61,7 +61,7 @@ fn is_meshed(workload: &Workload, ambient: &[ManifestObject]) -> bool {
 }
 
 /// Whether the mesh config that a target starts with lets out what is registered alone.
-fn is_closed(ambient: &[ManifestObject]) -> bool {
+pub fn is_closed(ambient: &[ManifestObject]) -> bool {
     let config = ambient.iter().find(|o| o.identity.kind == "ConfigMap" && o.identity.name == "istio");
     let mesh = config.and_then(|o| o.body.pointer("/data/mesh").and_then(Value::as_str));
     let mesh = mesh.and_then(|text| super::yaml::read(text).ok());

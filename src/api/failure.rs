@@ -1,6 +1,6 @@
 //! The API's errors: an HTTP status and a Kubernetes `Status` object in Kubernetes' own words.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// An answer that is not a success.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,11 +52,9 @@ impl Failure {
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Failure {
-        let mut details = json!({ "name": name, "kind": kind });
-        if !group.is_empty() {
-            details["group"] = json!(group);
-        }
-        self.details = details;
+        // Kubernetes leaves out what is empty: a list has no name, the core group none either.
+        let given = [("name", name), ("group", group), ("kind", kind)].into_iter().filter(|(_, text)| !text.is_empty());
+        self.details = given.map(|(field, text)| (field.to_string(), json!(text))).collect::<Map<_, _>>().into();
         self
     }
 
@@ -149,4 +147,16 @@ impl Failure {
 /// `serviceentries.networking.istio.io`, or `pods` in the core group.
 fn qualified(group: &str, plural: &str) -> String {
     if group.is_empty() { plural.to_string() } else { format!("{plural}.{group}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_empty_is_left_out() {
+        let details = |group, name| Failure::forbidden(group, "pods", name, "no").details;
+        assert_eq!(details("", ""), json!({"kind": "pods"}));
+        assert_eq!(details("apps", "a"), json!({"name": "a", "group": "apps", "kind": "pods"}));
+    }
 }

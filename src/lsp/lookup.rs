@@ -6,9 +6,8 @@ use super::meaning::{Role, meaning};
 use super::names;
 use crate::diag::Place;
 use crate::explain::Language;
-use crate::plan::ManifestObject;
+use crate::plan::{Identity, ManifestObject};
 use crate::syntax::{Parsed, Span, vocabulary};
-use serde_json::Value;
 use unicode_normalization::UnicodeNormalization;
 
 /// What a word is.
@@ -170,11 +169,10 @@ fn variable(around: &Around<'_>, span: Span, name: &str) -> Option<Found> {
 }
 
 fn object_line(object: &ManifestObject) -> String {
-    let text = |pointer: &str| object.body.pointer(pointer).and_then(Value::as_str).unwrap_or("");
-    let namespace = text("/metadata/namespace");
+    let Identity { kind, namespace, name, .. } = &*object.identity;
     let slash = if namespace.is_empty() { "" } else { "/" };
     let at = format!("{}:{}", object.place.source.name, object.place.line());
-    format!("- {} {namespace}{slash}{} ({at})\n", text("/kind"), text("/metadata/name"))
+    format!("- {kind} {namespace}{slash}{name} ({at})\n")
 }
 
 /// The start of each file, once.

@@ -1,6 +1,6 @@
 //! A world read once, for several proxies, and led on from world to world: an index is read again only when objects of
 //! its kinds changed, a proxy is compiled again only when something it may see changed, and of its pieces (chains,
-//! listeners, virtual hosts, clusters, load assignments) only those that depend on the change are made anew (`memo`).
+//! listeners, clusters, load assignments) only those that depend on the change are made anew (`memo`).
 //! What comes out is what reading and compiling the new world from scratch would give.
 
 use super::memo::Memo;

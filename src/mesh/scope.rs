@@ -262,7 +262,7 @@ impl Scope {
         })
     }
 
-    /// Whether it is so to be told without looking further.
+    /// Whether [`Scope::answers_as`] is so to be told without looking further.
     pub fn answers_at_once(&self, before: &Scope, question: &Question) -> bool {
         match question {
             Question::InNamespaces(_) | Question::Endpoints { .. } => Arc::ptr_eq(&self.registry, &before.registry),
@@ -275,18 +275,12 @@ impl Scope {
     }
 
     /// Whether a question has the same answer here as in the scope of the same proxy, with the same Sidecar and mesh
-    /// config, in the world before.
+    /// config, in the world before. To be asked where `answers_at_once` does not know.
     pub fn answers_as(&self, before: &Scope, question: &Question) -> bool {
-        let same_registry = Arc::ptr_eq(&self.registry, &before.registry);
-        let same_bound = Arc::ptr_eq(&self.bound, &before.bound);
         match question {
             Question::Service(host) => self.find(host) == before.find(host),
-            Question::InNamespaces(host) => {
-                same_registry || self.registry.by_host(host) == before.registry.by_host(host)
-            }
-            Question::Endpoints { namespace, host } => {
-                same_registry || self.registry.same_instances(&before.registry, namespace, host)
-            }
+            Question::InNamespaces(host) => self.registry.by_host(host) == before.registry.by_host(host),
+            Question::Endpoints { namespace, host } => self.registry.same_instances(&before.registry, namespace, host),
             Question::Rule(host) => self.same_rules(before, host, DestinationRule::same_but_subsets),
             Question::Subset(host, subset) => self.same_rules(before, host, |a, b| a.same_subset(b, subset)),
             Question::Subsets(host) => self.same_rules(before, host, DestinationRule::same_subsets),
@@ -295,13 +289,13 @@ impl Scope {
                     let egress = scope.listeners.get(*egress)?;
                     Some(egress.virtual_services_for(host).into_iter().map(Arc::as_ptr).collect::<Vec<_>>())
                 };
-                same_bound || of(self) == of(before)
+                of(self) == of(before)
             }
             Question::BoundTo(gateway) => {
                 let of = |scope: &'_ Scope| {
                     scope.bound.bound_to(&scope.namespace, gateway).map(Arc::as_ptr).collect::<Vec<_>>()
                 };
-                same_bound || of(self) == of(before)
+                of(self) == of(before)
             }
             Question::Everything => false,
         }

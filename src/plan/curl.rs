@@ -87,9 +87,7 @@ pub fn options(command: &[String]) -> Vec<Flag<'_>> {
             break;
         }
         if let Some(name) = word.strip_prefix("--") {
-            let exact = |list: &str| list.contains(&format!(" {name} "));
-            let takes =
-                exact(WITH_VALUE) || !exact(WITHOUT_VALUE) && WITH_VALUE.contains(&format!(" {} ", whole(name)));
+            let takes = WITH_VALUE.contains(&format!(" {} ", whole(name)));
             let value = if takes { command.get(i + 1).map(String::as_str) } else { None };
             let end = i + 1 + usize::from(takes);
             found.push(Flag { name, value, words: i..end, at: 0 });

@@ -196,7 +196,7 @@ pub struct ManifestObject {
     /// JSON pointer → byte span in the source, for carets into the manifest.
     #[serde(skip)]
     pub spans: Arc<Vec<(String, std::ops::Range<usize>)>>,
-    /// Who it is, read off the body once: the checks ask for it all the time.
+    /// Who it is, read off the body once ([`ManifestObject::new`]): the checks ask for it all the time.
     #[serde(skip)]
     pub identity: Arc<Identity>,
 }

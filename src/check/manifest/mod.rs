@@ -24,8 +24,7 @@ use serde_json::Value;
 /// Everything that is wrong with the object by itself. Kinds that are neither Kubernetes' own nor Istio's are known to
 /// the cluster alone: of them only `metadata` is read.
 pub fn check(object: &ManifestObject) -> Vec<Diagnostic> {
-    let text = |name: &str| object.body.get(name).and_then(Value::as_str).unwrap_or("");
-    let (api_version, name) = (text("apiVersion"), text("kind"));
+    let (api_version, name) = (object.identity.api_version.as_str(), object.identity.kind.as_str());
     let mut found = kind::check(object, api_version, name);
     if !found.is_empty() {
         return found;

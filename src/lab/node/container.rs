@@ -181,10 +181,7 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
     let mut signals = container.signals.subscribe();
     let cwd = container.spec.working_dir.clone().map(Into::into);
     let (stdin, tty) = (container.spec.stdin == Some(true), container.spec.tty == Some(true));
-    let mut env = env;
-    if tty && !env.iter().any(|(name, _)| name == "TERM") {
-        env.push(("TERM".into(), "xterm".into()));
-    }
+    let env = if tty { environment::with_terminal(env) } else { env };
     let spawned = sandbox.spawn(ProcessSpec { argv, env, cwd, stdin, tty }).await;
     let mut process = spawned.map_err(|error| Fault {
         reason: "RunContainerError",
@@ -198,8 +195,7 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         !proxy && (container.spec.readiness_probe.is_some() || container.spec.startup_probe.is_some());
     pod.set_state(&name, Phase::Running { since, ready: !proxy && !watched_by_probes });
     let watched = pod.clone();
-    let attachment = Attachment::of(&mut process, container.spec.stdin_once == Some(true));
-    pump(&container.log, &mut process, &attachment, move |line| {
+    let _attached = listen(container, &mut process, move |line| {
         if !proxy {
             return true;
         }
@@ -209,9 +205,6 @@ async fn run(container: &Arc<Container>, pod: &Arc<Pod>, config: &Arc<NodeConfig
         }
         !has(ENVOY_START_UP)
     });
-    container.set_attachment(Some(attachment));
-    // Clients see the end of the streams when this returns.
-    let _attached = Attached(container);
     // Envoy says itself when it is ready; its probes would ask the same.
     let probes = async {
         if !proxy && (watched_by_probes || container.spec.liveness_probe.is_some()) {
@@ -269,8 +262,7 @@ async fn run_istiod(
     let name = &container.spec.name;
     tell_start(&config.events_of(pod, name), &pod.object, &container.spec);
     pod.set_state(name, Phase::Running { since, ready: false });
-    let attachment = Attachment::of(&mut process, false);
-    pump(&container.log, &mut process, &attachment, |_| true);
+    let _attached = listen(container, &mut process, |_| true);
     let serving = async {
         let ready = async {
             istiod.wait_ready(sandbox).await;
@@ -296,13 +288,15 @@ impl Drop for Attached<'_> {
     }
 }
 
-/// Copies both outputs into the log, heard by whoever is attached; of standard error the lines that `keep` wants kept.
-fn pump(
-    log: &Arc<LogStore>,
+/// Copies both outputs into the log, of standard error the lines that `keep` wants kept, and lets clients attach: they see
+/// the end of the streams when what is given back goes.
+fn listen<'c>(
+    container: &'c Container,
     process: &mut Process,
-    attachment: &Attachment,
     keep: impl FnMut(&[u8]) -> bool + Send + 'static,
-) {
+) -> Attached<'c> {
+    let log = &container.log;
+    let attachment = Attachment::of(process, container.spec.stdin_once == Some(true));
     if let Some(stdout) = process.stdout.take() {
         let (log, stdout) = (log.clone(), attachment.tap_stdout(stdout));
         tokio::spawn(async move { log.pump(stdout, |_| true).await });
@@ -311,6 +305,8 @@ fn pump(
         let (log, stderr) = (log.clone(), attachment.tap_stderr(stderr));
         tokio::spawn(async move { log.pump(stderr, keep).await });
     }
+    container.set_attachment(Some(attachment));
+    Attached(container)
 }
 
 /// Writes the pod's bootstrap and gives the command line that starts its Envoy.

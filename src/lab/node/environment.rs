@@ -70,6 +70,14 @@ fn of_the_api() -> [(&'static str, String); 8] {
     ]
 }
 
+/// What a process at a terminal is told of it, unless its container says otherwise.
+pub fn with_terminal(mut env: Vec<(String, String)>) -> Vec<(String, String)> {
+    if !env.iter().any(|(name, _)| name == "TERM") {
+        env.push(("TERM".into(), "xterm".into()));
+    }
+    env
+}
+
 /// `$(NAME)` in a container's command and arguments.
 pub fn expand(text: &str, env: &[(String, String)]) -> String {
     Environment(env.to_vec()).expand(text)

@@ -1,7 +1,7 @@
 //! Exec, logs and port-forward: what the API server asks of the node.
 
-use super::NodeAgent;
 use super::pod::Pod;
+use super::{NodeAgent, environment};
 use crate::api::kubelet::{ExecProcess, ExecRequest, Kubelet, LogRequest, Refusal, Stream};
 use crate::lab::process::ProcessSpec;
 use crate::lab::sandbox::Sandbox;
@@ -37,10 +37,8 @@ impl Kubelet for NodeAgent {
                     .attach(request.stdin)
                     .ok_or_else(|| refusal(500, format!("container {} is not running", container.spec.name)));
             }
-            let mut env = container.env();
-            if request.tty && !env.iter().any(|(name, _)| name == "TERM") {
-                env.push(("TERM".into(), "xterm".into()));
-            }
+            let env = container.env();
+            let env = if request.tty { environment::with_terminal(env) } else { env };
             let spec = ProcessSpec {
                 argv: request.command.clone(),
                 env,

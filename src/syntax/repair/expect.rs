@@ -308,12 +308,13 @@ pub(super) fn operator(words: Words<'_>) -> Option<Rewrite> {
             return (words[1] != "no").then_some(Rewrite { blamed: at..at + 1, why, words: new });
         }
         _ if is_modifier(written) => return None,
-        // A slip, where a text stands behind it.
-        _ if words.get(at + 1).is_some_and(|w| !is_modifier(w)) && nearest(written, OPERATORS).is_some() => {
-            nearest(written, OPERATORS)?
-        }
-        // No operator at all.
         _ => {
+            // A slip, where a text stands behind it.
+            let text_follows = words.get(at + 1).is_some_and(|w| !is_modifier(w));
+            if let Some(near) = nearest(written, OPERATORS).filter(|_| text_follows) {
+                return Some(Rewrite::replace(words, at..at + 1, &[near], format!("write `{near}`")));
+            }
+            // No operator at all.
             let meant = match word {
                 "header" | "json" => "==",
                 _ => "contains",

@@ -210,14 +210,20 @@ impl Flow<'_> {
         self.virtual_service(json!([self.host]), legs);
     }
 
+    /// The gateway's server on a port, and the subset that leads to it.
+    fn way_in(&mut self, port: Value, mutual: bool) {
+        let number = u32::try_from(port["number"].as_u64().unwrap()).unwrap();
+        let hosts = self.server_hosts();
+        self.gateway(server(port, hosts, mutual.then(|| json!({"mode": MUTUAL}))));
+        self.subset(number, mutual);
+    }
+
     fn mutual(&mut self) {
         let protocol = self.random.pick(&["TLS", "HTTPS"]);
         self.entry(vec![port(443, "tls", protocol)]);
         let number = if self.random.chance(60) { 15443 } else { 443 };
         let protocol = self.random.pick(&["TLS", "TLS", "TLS", "HTTPS"]);
-        let hosts = self.server_hosts();
-        self.gateway(server(port(number, "tls-mutual", protocol), hosts, Some(json!({"mode": MUTUAL}))));
-        self.subset(number, true);
+        self.way_in(port(number, "tls-mutual", protocol), true);
         let (to_gateway, to_host) = (self.leg_to_gateway(number, true), self.leg_to_host(443));
         let legs = json!({
             "tls": [self.sni_rule("mesh", 443, &json!([self.host]), to_gateway)],
@@ -230,14 +236,8 @@ impl Flow<'_> {
         let origination = self.random.chance(60);
         self.entry(vec![port(80, "http", "HTTP"), port(443, "https", "HTTPS")]);
         let number = if mutual { [443, 15443][self.random.below(2)] } else { 80 };
-        let hosts = self.server_hosts();
-        let server = if mutual {
-            server(port(number, "https-mutual", "HTTPS"), hosts, Some(json!({"mode": MUTUAL})))
-        } else {
-            server(port(number, "http", "HTTP"), hosts, None)
-        };
-        self.gateway(server);
-        self.subset(number, mutual);
+        let named = if mutual { port(number, "https-mutual", "HTTPS") } else { port(number, "http", "HTTP") };
+        self.way_in(named, mutual);
         let outside = if origination { 443 } else { 80 };
         let (to_gateway, to_host) = (self.leg_to_gateway(number, true), self.leg_to_host(outside));
         let mut first = json!({"match": [{"gateways": ["mesh"], "port": 80}], "route": to_gateway});
@@ -278,14 +278,8 @@ impl Flow<'_> {
         self.entry(vec![port(5432, "tcp-db", "TCP")]);
         let mutual = self.random.chance(40);
         let number = if mutual { 15443 } else { 9000 };
-        let hosts = self.server_hosts();
-        let server = if mutual {
-            server(port(number, "tls-db", "TLS"), hosts, Some(json!({"mode": MUTUAL})))
-        } else {
-            server(port(number, "tcp-db", "TCP"), hosts, None)
-        };
-        self.gateway(server);
-        self.subset(number, mutual);
+        let named = if mutual { port(number, "tls-db", "TLS") } else { port(number, "tcp-db", "TCP") };
+        self.way_in(named, mutual);
         let (to_gateway, to_host) = (self.leg_to_gateway(number, true), self.leg_to_host(5432));
         let legs = json!({"tcp": [
             {"match": [{"gateways": ["mesh"], "port": 5432}], "route": to_gateway},

@@ -51,7 +51,7 @@ fn secrets(bodies: &[&[Resource]]) -> Vec<Resource> {
                 "certificateChain": {"inlineString": identity.chain_pem},
                 "privateKey": {"inlineString": identity.key_pem}}})
         };
-        Resource { name, body: body.into() }
+        Resource { name: name.into(), body: body.into() }
     };
     names.into_iter().map(secret).collect()
 }
@@ -204,9 +204,7 @@ async fn a_real_envoy_accepts_every_golden_case() {
 }
 
 fn resources(generated: Generated) -> Resources {
-    let take = |all: Vec<mesh::Resource>| {
-        all.into_iter().map(|r| Resource { name: r.name.to_string(), body: r.body }).collect()
-    };
+    let take = |all: Vec<mesh::Resource>| all.into_iter().map(|r| Resource { name: r.name, body: r.body }).collect();
     with_secrets(Resources {
         clusters: take(generated.clusters),
         endpoints: take(generated.endpoints),

@@ -70,11 +70,11 @@ impl Node {
         let streams = self.streams.values();
         let asked: BTreeSet<&String> =
             streams.filter_map(|stream| stream.types.get(&ResourceType::Route)).flat_map(|s| &s.names).collect();
-        let gone = asked
-            .into_iter()
-            .filter(|name| old.by_name.contains_key(*name) && !offered.iter().any(|resource| resource.name == **name));
+        let gone = asked.into_iter().filter(|name| {
+            old.by_name.contains_key(name.as_str()) && !offered.iter().any(|resource| *resource.name == ***name)
+        });
         let empty = |name: &String| Resource {
-            name: name.clone(),
+            name: name.as_str().into(),
             body: json!({ "name": name, "virtualHosts": [], "validateClusters": false }).into(),
         };
         gone.map(empty).collect()
@@ -149,15 +149,20 @@ impl Node {
 
     /// A name that clusters and listeners make Envoy ask for, that exists and was not sent yet.
     fn awaited(&self, kind: ResourceType, wanted: &BTreeMap<ResourceType, Arc<Set>>) -> Option<String> {
-        let sent: HashSet<&String> =
-            self.streams.values().filter_map(|s| s.types.get(&kind)).flat_map(|s| s.sent.keys()).collect();
+        let sent: HashSet<&str> = self
+            .streams
+            .values()
+            .filter_map(|s| s.types.get(&kind))
+            .flat_map(|s| s.sent.keys())
+            .map(|name| &**name)
+            .collect();
         for from in [ResourceType::Cluster, ResourceType::Listener] {
             let rejected = |s: &Stream| s.types.get(&from).is_some_and(|s| s.rejected.is_some());
             if self.streams.values().any(rejected) {
                 continue;
             }
             for name in wanted[&from].order.iter().flat_map(|entry| entry.references.names(kind)) {
-                if !sent.contains(name) && wanted[&kind].by_name.contains_key(name) {
+                if !sent.contains(name.as_str()) && wanted[&kind].by_name.contains_key(name.as_str()) {
                     return Some(name.clone());
                 }
             }
@@ -185,8 +190,11 @@ impl Node {
                     of_kind.rejected.clone_from(&subscription.rejected);
                 }
                 if let Some(wanted) = &self.wanted {
-                    let missing: BTreeSet<_> =
-                        subscription.names.iter().filter(|name| !wanted[kind].by_name.contains_key(*name)).collect();
+                    let missing: BTreeSet<_> = subscription
+                        .names
+                        .iter()
+                        .filter(|name| !wanted[kind].by_name.contains_key(name.as_str()))
+                        .collect();
                     of_kind.missing.extend(missing.into_iter().cloned());
                 }
             }
@@ -295,7 +303,7 @@ mod tests {
         for (key, value) in more.as_object().into_iter().flatten() {
             body[key] = value.clone();
         }
-        Resource { name: name.to_string(), body: body.into() }
+        Resource { name: name.into(), body: body.into() }
     }
 
     fn eds_cluster(name: &str, timeout: &str) -> Resource {

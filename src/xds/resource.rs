@@ -55,7 +55,7 @@ impl ResourceType {
 /// One resource: its name in the protocol and its body, proto3 JSON (with or without its own `@type`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
-    pub name: String,
+    pub name: Arc<str>,
     pub body: Body,
 }
 
@@ -85,7 +85,7 @@ impl Resources {
 /// A resource ready to send. Two entries are the same content exactly when their `id` is the same.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub name: String,
+    pub name: Arc<str>,
     pub id: u64,
     pub body: Body,
     pub encoded: Any,
@@ -110,7 +110,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(super) struct Set {
     pub order: Vec<Arc<Entry>>,
-    pub by_name: HashMap<String, Arc<Entry>>,
+    pub by_name: HashMap<Arc<str>, Arc<Entry>>,
 }
 
 impl Set {

@@ -15,7 +15,7 @@ pub(super) struct Subscription {
     /// Of a type that is asked for by name.
     pub names: BTreeSet<String>,
     /// What Envoy was sent last under each name.
-    pub sent: HashMap<String, Arc<Entry>>,
+    pub sent: HashMap<Arc<str>, Arc<Entry>>,
     /// Names to send although Envoy was sent their content before.
     resend: BTreeSet<String>,
     /// A request waits for an answer, even an empty one.
@@ -68,7 +68,7 @@ impl Subscription {
         let names: BTreeSet<String> = request.resource_names.iter().cloned().collect();
         let grown = !names.is_subset(&self.names);
         if !self.kind.is_wildcard() {
-            self.sent.retain(|name, _| names.contains(name));
+            self.sent.retain(|name, _| names.contains(&**name));
             self.names = names;
         }
         let answered = self.in_flight.take_if(|push| push.nonce == request.response_nonce);
@@ -121,8 +121,8 @@ impl Subscription {
             let same = all.len() == self.sent.len() && all.iter().all(|entry| self.has(entry));
             if same && self.resend.is_empty() { Vec::new() } else { return Some(all) }
         } else {
-            let wanted = self.names.iter().filter_map(|name| wanted.by_name.get(name));
-            wanted.filter(|entry| !self.has(entry) || self.resend.contains(&entry.name)).cloned().collect()
+            let wanted = self.names.iter().filter_map(|name| wanted.by_name.get(name.as_str()));
+            wanted.filter(|entry| !self.has(entry) || self.resend.contains(&*entry.name)).cloned().collect()
         };
         match (entries.is_empty(), self.owed) {
             (true, false) => None,
@@ -152,7 +152,7 @@ impl Subscription {
         let names = if self.kind.is_wildcard() {
             BTreeSet::new()
         } else {
-            entries.iter().map(|entry| entry.name.clone()).collect()
+            entries.iter().map(|entry| entry.name.to_string()).collect()
         };
         self.in_flight = Some(InFlight { nonce, version, names });
         new

@@ -52,7 +52,7 @@ impl Encoded {
         if references.endpoints.is_some() && kind == ResourceType::Cluster {
             // A cluster that gives no name of a service means its own.
             let named = resource.body.shape().pointer("/edsClusterConfig/serviceName").is_some();
-            references.endpoints = references.endpoints.filter(|_| named).or_else(|| Some(resource.name.clone()));
+            references.endpoints = references.endpoints.filter(|_| named).or_else(|| Some(resource.name.to_string()));
         }
         (Any { type_url: self.type_url.clone(), value: bytes.into() }, references)
     }
@@ -180,7 +180,7 @@ mod tests {
         let mut templates = Templates::default();
         let long = "l".repeat(300);
         for text in ["v1", "", "é", &long] {
-            let name = format!("outbound|443|{text}|host");
+            let name: Arc<str> = format!("outbound|443|{text}|host").into();
             let filled = Resource { name: name.clone(), body: Body::filled(template.clone(), text) };
             let whole = Resource { name, body: cluster(text).into() };
             let got = templates.encode(ResourceType::Cluster, &filled).unwrap();
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn what_cannot_be_encoded_is_told_as_without_a_template() {
         let template = Arc::new(Template::new(json!({"name": MARK, "nmae": MARK})).unwrap());
-        let resource = Resource { name: "a".to_owned(), body: Body::filled(template, "a") };
+        let resource = Resource { name: "a".into(), body: Body::filled(template, "a") };
         let error = Templates::default().encode(ResourceType::Cluster, &resource).unwrap_err();
         assert!(error.cause.contains("nmae"), "{error}");
     }

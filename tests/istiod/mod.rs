@@ -67,7 +67,7 @@ fn of_case(file: &Path, base: &Value) -> Vec<Sent> {
             entries
                 .map(|(name, body)| {
                     let body = if body.is_null() { &base["proxies"][proxy][kind][name] } else { body };
-                    Resource { name: name.clone(), body: body.clone().into() }
+                    Resource { name: name.as_str().into(), body: body.clone().into() }
                 })
                 .collect()
         };
@@ -89,7 +89,7 @@ fn of_dump(file: &Path) -> Sent {
         let entries = dump["configs"].as_array().unwrap().iter().filter_map(|part| part[list].as_array()).flatten();
         entries
             .map(|entry| entry.pointer(at).unwrap().clone())
-            .map(|body| Resource { name: body[name].as_str().unwrap().to_string(), body: body.into() })
+            .map(|body| Resource { name: body[name].as_str().unwrap().into(), body: body.into() })
             .collect()
     };
     let resources = Resources {

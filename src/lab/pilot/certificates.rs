@@ -147,7 +147,7 @@ pub fn certificate(name: &str, chain_pem: &str, key_pem: &str) -> Resource {
         "name": name,
         "tlsCertificate": {"certificateChain": inline(chain_pem), "privateKey": inline(key_pem)},
     });
-    Resource { name: name.to_string(), body: body.into() }
+    Resource { name: name.into(), body: body.into() }
 }
 
 pub fn authorities(name: &str, pem: &str) -> Resource {
@@ -156,7 +156,7 @@ pub fn authorities(name: &str, pem: &str) -> Resource {
         "name": name,
         "validationContext": {"trustedCa": inline(pem)},
     });
-    Resource { name: name.to_string(), body: body.into() }
+    Resource { name: name.into(), body: body.into() }
 }
 
 #[cfg(test)]

@@ -271,10 +271,7 @@ impl Pusher {
         };
         (connected.status, connected.warnings) = (generated.push_status, generated.warnings);
         let take = |resources: Vec<mesh::Resource>| {
-            resources
-                .into_iter()
-                .map(|resource| xds::Resource { name: resource.name.to_string(), body: resource.body })
-                .collect()
+            resources.into_iter().map(|resource| xds::Resource { name: resource.name, body: resource.body }).collect()
         };
         let resources = Resources {
             clusters: take(generated.clusters),
